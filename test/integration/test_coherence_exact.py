@@ -3,6 +3,7 @@
 The numbers are those of the design's list. `fake.hold()`-like verbs stop the wire, not the store: what
 was executed meanwhile stands in the stream in its order, as it would behind a slow network.
 """
+import itertools
 import threading
 import time
 
@@ -398,13 +399,15 @@ def test_case_32_optin_write_between_pttl_and_get(fleet):
     # Catches: CACHING YES behind PTTL: a SET PX between the two would leave a value past its TTL.
     fake = fleet.fake()
     rig = Rig(fleet, fake, memory="32mb")
-    client, keys = rig.client(), iter(range(10_000_000))
+    client, keys, big = rig.client(), itertools.count(), bulk(b"x" * 6000)
 
     def uniform():
         client.pipeline([("GET", f"uniform:{next(keys)}") for _ in range(500)])
         return fake.seen("CLIENT", "CACHING") > 0
 
+    filling = fake.on("GET", lambda call: big)
     wait_until(uniform, "the lane to take samples only", deadline=60, pause=0)
+    fake.off(filling)
     sampled = []
 
     def between(call):

@@ -485,6 +485,7 @@ class Fake:
 
     def do_info(self, conn, args):
         return bulk(f"# Server\r\nredis_version:{VERSION}\r\nredis_mode:standalone\r\n"
+                    f"run_id:{self.port:040}\r\n"
                     "# Replication\r\nrole:master\r\n# Keyspace\r\n")
 
     def do_role(self, conn, args):
