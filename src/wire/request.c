@@ -19,7 +19,7 @@
 
 enum {
     HEADER_MAX = LIMIT_INLINE_BYTES + 1, // a header's end must be seen within these
-    HEADER_MIN = 3,                      // "$\r\n" is the least that can be judged
+    HEADER_MIN = 2,                      // "\r\n" is the least that can be judged
 };
 
 // ---- headers -----------------------------------------------------------------------------------
@@ -38,9 +38,9 @@ static long find_end(const uint8_t *at, size_t size, int wanted)
 // What more is needed to judge a header of which `size` bytes are there, none of them its end.
 static size_t header_need(const uint8_t *at, size_t size)
 {
-    if (memchr(at, '\0', size) != NULL)
+    if (size > 0 && memchr(at, '\0', size) != NULL)
         return HEADER_MAX;
-    return size + 2 > HEADER_MIN ? size + 2 : HEADER_MIN;
+    return size + HEADER_MIN;
 }
 
 struct header {
@@ -57,7 +57,7 @@ static int parse_header(struct header *out, const uint8_t *at, size_t size, int 
     if (line < 0) {
         if (size > LIMIT_INLINE_BYTES)
             return too_big;
-        *need = size > 0 ? header_need(at, size) : HEADER_MIN;
+        *need = header_need(at, size);
         return 0;
     }
     if ((size_t)line + 2 > size) {

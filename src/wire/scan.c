@@ -13,12 +13,16 @@
 // Rejected: recursion (depth chosen by the peer), a table-driven byte automaton (half the speed of
 // memchr on lines, and payloads need skipping anyhow).
 #include "wire/element.h"
+#include <assert.h>
 
 enum { TEXT_SEEN = 1, TEXT_CR = 2 }; // line_size while a text line is under way
+// A header that is not text must end within so many bytes; the longest that is right has 23.
+enum { NUMBER_LINE_MAX = 32 };
+static_assert(NUMBER_LINE_MAX <= sizeof((struct resp_scan){0}.line), "a cut header must fit");
 
-static bool bounded(int64_t value)
+static bool is_type(uint8_t byte)
 {
-    return value >= 0 && value >> RESP_SIZE_BITS == 0;
+    return byte != 0 && strchr("+-:$*_,#(=!%~>|", byte) != NULL;
 }
 
 static bool judge_sized(struct resp_element *out, const uint8_t *line, size_t size)
@@ -32,9 +36,11 @@ static bool judge_sized(struct resp_element *out, const uint8_t *line, size_t si
         out->kind = KIND_NULL;
         return true;
     }
+    if (value < 0 || value >> RESP_SIZE_BITS != 0)
+        return false;
     if (out->type == '%' || out->type == '|')
         out->value = value * 2;
-    return bounded(value);
+    return true;
 }
 
 bool resp_element_judge(struct resp_element *out, const uint8_t *line, size_t size)
@@ -83,17 +89,17 @@ bool resp_element_judge(struct resp_element *out, const uint8_t *line, size_t si
 }
 
 // Bytes up to and with the CRLF, 0 when it isn't there yet, or RESP_ERR_REPLY.
-static inline long line_size(struct slice bytes)
+static long line_size(struct slice bytes)
 {
-    size_t window = resp_is_text_line(bytes.data[0]) || bytes.size < 64 ? bytes.size : 64;
+    bool text = resp_is_text_line(bytes.data[0]);
+    size_t window = text || bytes.size < NUMBER_LINE_MAX ? bytes.size : NUMBER_LINE_MAX - 1;
     const uint8_t *stop = memchr(bytes.data, '\r', window);
     if (stop == NULL)
-        return window == bytes.size && (window < 64 || resp_is_text_line(bytes.data[0]))
-                   ? 0
-                   : RESP_ERR_REPLY;
+        return is_type(bytes.data[0]) && (text || window < NUMBER_LINE_MAX - 1) ? 0
+                                                                               : RESP_ERR_REPLY;
     size_t size = (size_t)(stop - bytes.data) + 2;
     if (size > bytes.size)
-        return 0;
+        return is_type(bytes.data[0]) ? 0 : RESP_ERR_REPLY;
     return stop[1] == '\n' ? (long)size : RESP_ERR_REPLY;
 }
 
@@ -143,15 +149,15 @@ static bool enter_element(struct resp_scan *scan, const struct resp_element *ele
 // Passes bytes of a bulk. Returns how many, or RESP_ERR_REPLY when it does not end in CRLF.
 static long pass_payload(struct resp_scan *scan, const uint8_t *at, size_t size)
 {
-    if (scan->payload_left > 2) {
-        uint64_t pass = scan->payload_left - 2 < size ? scan->payload_left - 2 : size;
-        scan->payload_left -= pass;
-        return (long)pass;
-    }
-    if (*at != (scan->payload_left == 2 ? '\r' : '\n'))
+    size_t pass = scan->payload_left < size ? (size_t)scan->payload_left : size;
+    uint64_t left = scan->payload_left - pass; // of which the last two are the CRLF
+    if (left == 0 && at[pass - 1] != '\n')
         return RESP_ERR_REPLY;
-    scan->payload_left--;
-    return 1;
+    size_t behind_cr = left < 2 ? 2 - (size_t)left : 0;
+    if (behind_cr > 0 && behind_cr <= pass && at[pass - behind_cr] != '\r')
+        return RESP_ERR_REPLY;
+    scan->payload_left = left;
+    return (long)pass;
 }
 
 // Passes bytes of a text line whose type is in line[0].
@@ -176,18 +182,35 @@ static long gather_header(struct resp_scan *scan, const uint8_t *at, size_t size
 {
     if (scan->line_size > 0 && resp_is_text_line(scan->line[0]))
         return pass_text(scan, at, size);
+    bool behind_cr = scan->line_size > 0 && scan->line[scan->line_size - 1] == '\r';
+    if (behind_cr && *at != '\n')
+        return RESP_ERR_REPLY;
     scan->line[scan->line_size++] = *at;
-    if (*at != '\n') {
-        // the byte behind a '\r' must be '\n', and room must be left for it
-        bool split = scan->line_size > 1 && scan->line[scan->line_size - 2] == '\r';
-        return split || scan->line_size == sizeof scan->line ? RESP_ERR_REPLY : 1;
+    if (!behind_cr) {
+        bool full = scan->line_size >= NUMBER_LINE_MAX - 1 && *at != '\r';
+        return full || !is_type(scan->line[0]) ? RESP_ERR_REPLY : 1;
     }
     struct resp_element element;
-    if (scan->line_size < 3 || scan->line[scan->line_size - 2] != '\r' ||
-        !resp_element_judge(&element, scan->line, scan->line_size - 2u))
+    if (!resp_element_judge(&element, scan->line, scan->line_size - 2u))
         return RESP_ERR_REPLY;
     scan->line_size = 0;
     return enter_element(scan, &element) ? 1 : RESP_ERR_REPLY;
+}
+
+// What nearly all elements are: bulks and small numbers, whole.
+static inline long short_header(struct resp_element *element, const uint8_t *at, size_t size)
+{
+    if (*at != '$' && *at != ':')
+        return 0;
+    int64_t value = 0;
+    const uint8_t *stop = number_short(at + 1, at + size, &value);
+    if (stop == NULL || stop[1] != '\n')
+        return 0;
+    *element = (struct resp_element){.type = *at,
+                                     .kind = *at == '$' ? KIND_BULK : KIND_LINE,
+                                     .value = value,
+                                     .announced = *at == '$' ? value : 0};
+    return stop + 2 - at;
 }
 
 static long pass_header(struct resp_scan *scan, const uint8_t *at, size_t size)
@@ -195,7 +218,9 @@ static long pass_header(struct resp_scan *scan, const uint8_t *at, size_t size)
     if (scan->line_size > 0)
         return gather_header(scan, at, size);
     struct resp_element element;
-    long head = resp_element_parse(&element, slice_of(at, size));
+    long head = short_header(&element, at, size);
+    if (head == 0)
+        head = resp_element_parse(&element, slice_of(at, size));
     if (head == 0)
         return gather_header(scan, at, size);
     if (head < 0 || !enter_element(scan, &element))
