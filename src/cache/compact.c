@@ -22,16 +22,16 @@ static bool leading(const struct shard *shard, const struct queue *queue, int32_
                     struct found *found)
 {
     const struct segment *segments = shard->segments;
-    if (segments[number].first == 0)
+    if (first_bytes(shard, number) == 0)
         return false;
     do {
         number = segments[number].previous;
         if (number == SEGMENT_NONE)
             return false; // consumed
-    } while (segments[number].first == segment_bytes(shard));
+    } while (first_bytes(shard, number) == segment_bytes(shard));
     uint64_t start = (uint64_t)number << shard->segment_shift;
-    uint64_t at = number == queue->oldest ? queue->cursor : segments[number].first;
-    while (at < segments[number].used) {
+    uint64_t at = number == queue->oldest ? queue->cursor : first_bytes(shard, number);
+    while (at < used_bytes(shard, number)) {
         struct entry entry;
         log_decode(shard, start + at, &entry);
         if (at + entry_bytes(&entry) > segment_bytes(shard))
@@ -50,12 +50,12 @@ static int32_t most_dead(const struct shard *shard, const struct queue *queue, u
         return best;
     for (int32_t i = next_of(shard, queue->oldest); i != SEGMENT_NONE && i != queue->newest;
          i = next_of(shard, i)) {
-        if (shard->segments[i].dead <= *least)
+        if (dead_bytes(shard, i) <= *least)
             continue;
         if (leading(shard, queue, i, &found) &&
             entry_bytes(&found.entry) > segment_bytes(shard) / 2)
             continue;
-        *least = shard->segments[i].dead;
+        *least = dead_bytes(shard, i);
         best = i;
     }
     return best;
@@ -74,12 +74,11 @@ static bool move_to_newest(struct shard *shard, struct queue *queue, const struc
 
 static bool compact_segment(struct shard *shard, struct queue *queue, int32_t number)
 {
-    const struct segment *segment = &shard->segments[number];
     uint64_t start = (uint64_t)number << shard->segment_shift;
     struct found found;
     if (leading(shard, queue, number, &found) && !move_to_newest(shard, queue, &found))
         return false;
-    for (uint64_t at = segment->first; at < segment->used; at += entry_bytes(&found.entry))
+    for (uint64_t at = first_bytes(shard, number); at < used_bytes(shard, number); at += entry_bytes(&found.entry))
         if (index_find_offset(shard, start + at, &found) &&
             !move_to_newest(shard, queue, &found))
             return false;
@@ -141,16 +140,16 @@ void compact_relocate(struct shard *shard, uint32_t from, uint32_t to)
     atomic_store_explicit(&target->base_ms, base, memory_order_relaxed);
     atomic_store_explicit(&target->next, next_of(shard, (int32_t)from), memory_order_relaxed);
     target->previous = source->previous;
-    target->first = source->first;
-    target->used = source->used;
-    target->dead = source->dead;
+    target->first_words = source->first_words;
+    target->used_words = source->used_words;
+    target->dead_words = source->dead_words;
     relink(shard, queue, (int32_t)from, (int32_t)to);
     if (led)
         log_renew(shard, led_by);
 
-    uint64_t at = queue->oldest == (int32_t)to ? queue->cursor : source->first;
-    for (; at < source->used; at += entry_bytes(&found.entry))
+    uint64_t at = queue->oldest == (int32_t)to ? queue->cursor : first_bytes(shard, (int32_t)from);
+    for (; at < used_bytes(shard, (int32_t)from); at += entry_bytes(&found.entry))
         if (index_find_offset(shard, old + at, &found))
             entry_repoint(&found, word_load(found.slot), new + at);
-    source->dead = 0;
+    source->dead_words = 0;
 }

@@ -9,7 +9,7 @@
 
 enum {
     PAGE = 4096,
-    SEGMENTS_WANTED = 512, // per shard: SEGMENT_SLACK of them are about 1 %
+    SEGMENTS_WANTED = 1024, // per shard: SEGMENT_SLACK of them are half a percent, as their heads
     SEGMENT_SHIFT_MIN = 12,
     SEGMENT_SHIFT_MAX = 18,
     SEGMENTS_MIN = 32,

@@ -48,8 +48,8 @@ static void segment_free(struct shard *shard, int32_t number)
 {
     struct segment *segment = &shard->segments[number];
     uint64_t dead = atomic_load_explicit(&shard->dead_bytes, memory_order_relaxed);
-    atomic_store_explicit(&shard->dead_bytes, dead - segment->dead, memory_order_relaxed);
-    segment->dead = 0;
+    atomic_store_explicit(&shard->dead_bytes, dead - segment->dead_words * 8U, memory_order_relaxed);
+    segment->dead_words = 0;
     link(shard, number, shard->free_segment);
     shard->free_segment = number;
     shard->free_count++;
@@ -95,7 +95,7 @@ static bool open_segment(struct shard *shard, struct queue *queue)
     log_renew(shard, (uint32_t)number);
     struct segment *segment = &shard->segments[number];
     atomic_store_explicit(&segment->base_ms, 0, memory_order_relaxed);
-    segment->first = segment->used = segment->dead = 0;
+    segment->first_words = segment->used_words = segment->dead_words = 0;
     segment->previous = before;
     link(shard, number, SEGMENT_NONE);
     queue->newest = number;
@@ -103,7 +103,7 @@ static bool open_segment(struct shard *shard, struct queue *queue)
         queue->oldest = number;
         queue->cursor = 0;
     } else {
-        queue->span += segment_bytes(shard) - shard->segments[before].used;
+        queue->span += segment_bytes(shard) - used_bytes(shard, before);
         link(shard, before, number);
     }
     return true;
@@ -112,7 +112,7 @@ static bool open_segment(struct shard *shard, struct queue *queue)
 static void free_oldest(struct shard *shard, struct queue *queue)
 {
     int32_t number = queue->oldest, next = next_of(shard, number);
-    uint64_t end = next == SEGMENT_NONE ? shard->segments[number].used : segment_bytes(shard);
+    uint64_t end = next == SEGMENT_NONE ? used_bytes(shard, number) : segment_bytes(shard);
     queue->span -= end - queue->cursor;
     segment_free(shard, number);
     queue->oldest = next;
@@ -123,7 +123,7 @@ static void free_oldest(struct shard *shard, struct queue *queue)
         return;
     }
     shard->segments[next].previous = SEGMENT_NONE;
-    queue->cursor = shard->segments[next].first;
+    queue->cursor = first_bytes(shard, next);
     queue->span -= queue->cursor;
 }
 
@@ -169,20 +169,20 @@ static uint64_t room(const struct pen *pen)
 {
     if (pen->queue->newest == SEGMENT_NONE)
         return 0;
-    return segment_bytes(pen->shard) - pen->shard->segments[pen->queue->newest].used;
+    return segment_bytes(pen->shard) - used_bytes(pen->shard, pen->queue->newest);
 }
 
 static uint64_t pen_offset(const struct pen *pen)
 {
     uint64_t number = (uint64_t)pen->queue->newest;
-    return (number << pen->shard->segment_shift) + pen->shard->segments[number].used;
+    return (number << pen->shard->segment_shift) + used_bytes(pen->shard, (int32_t)number);
 }
 
 // Advances over `bytes`, whole words, which were written.
 static void pen_advance(const struct pen *pen, uint64_t bytes)
 {
     struct segment *segment = &pen->shard->segments[pen->queue->newest];
-    segment->used += (uint32_t)bytes;
+    segment->used_words = (uint16_t)(segment->used_words + bytes / 8);
     pen->queue->span += bytes;
 }
 
@@ -209,7 +209,7 @@ static void pen_turn(const struct pen *pen, uint64_t rest)
 {
     CHECK(open_segment(pen->shard, pen->queue));
     uint64_t bytes = segment_bytes(pen->shard);
-    pen->shard->segments[pen->queue->newest].first = (uint32_t)(rest < bytes ? rest : bytes);
+    pen->shard->segments[pen->queue->newest].first_words = (uint16_t)((rest < bytes ? rest : bytes) / 8);
 }
 
 static uint64_t segments_for(const struct shard *shard, uint64_t bytes)
@@ -325,7 +325,7 @@ uint64_t log_move(struct shard *shard, struct queue *queue, const struct found *
 uint64_t log_oldest(struct shard *shard, struct queue *queue)
 {
     while (queue->oldest != SEGMENT_NONE) {
-        uint32_t used = shard->segments[queue->oldest].used;
+        uint32_t used = used_bytes(shard, queue->oldest);
         uint64_t offset = ((uint64_t)queue->oldest << shard->segment_shift) + queue->cursor;
         if (queue->cursor < used)
             return offset;
@@ -338,7 +338,7 @@ void log_consume(struct shard *shard, struct queue *queue, uint64_t offset, uint
 {
     if (queue->oldest != (int32_t)(offset >> shard->segment_shift))
         return; // its move has freed the segment
-    uint64_t left = shard->segments[queue->oldest].used - queue->cursor;
+    uint64_t left = used_bytes(shard, queue->oldest) - queue->cursor;
     if (bytes > left)
         bytes = left;
     queue->cursor += (uint32_t)bytes;
@@ -352,7 +352,7 @@ void log_kill(struct shard *shard, uint64_t offset, uint64_t bytes)
     count(&shard->dead_bytes, bytes);
     for (;;) {
         uint64_t part = bytes < room_left ? bytes : room_left;
-        shard->segments[number].dead += (uint32_t)part;
+        shard->segments[number].dead_words = (uint16_t)(shard->segments[number].dead_words + part / 8);
         bytes -= part;
         if (bytes == 0)
             return;

@@ -21,7 +21,7 @@
 enum {
     LINE_SLOTS = 8,    // slots of an index bucket: one cache line
     PROBE_LINES = 4,   // buckets a key may live in, from its home bucket on
-    SEGMENT_SLACK = 6, // segments beyond the limit: partly used ends of two queues, and moving
+    SEGMENT_SLACK = 5, // segments beyond the limit: partly used ends of two queues, and moving
     FREQUENCY_MAX = 3,
     PROMOTE_AT = 2,    // frequency at which the small queue's oldest moves to the main queue
     GHOST_WAYS = 16,
@@ -42,12 +42,12 @@ struct segment { // of the log; what readers need first
     _Atomic uint64_t sequence;
     _Atomic uint64_t base_ms; // of its entries' expiries; 0 while not chosen
     _Atomic int32_t next;     // towards the newest, or the next free one
-    int32_t previous;         // locked: towards the oldest
-    uint32_t first;           // locked: offset of the first entry that begins here
-    uint32_t used;            // locked: bytes written
-    uint32_t dead;            // locked: bytes of entries no longer in the index
+    int32_t previous;         // locked, as all that follows; towards the oldest
+    uint16_t first_words;     // before the first entry that begins here
+    uint16_t used_words;      // written
+    uint16_t dead_words;      // of entries no longer in the index
 };
-static_assert(sizeof(struct segment) == 40, "counted in the bound");
+static_assert(sizeof(struct segment) == 32, "two to a cache line");
 
 struct queue { // locked
     int32_t oldest, newest;
@@ -163,6 +163,21 @@ static inline struct segment *segment_of(const struct shard *shard, uint64_t off
     return &shard->segments[offset >> shard->segment_shift];
 }
 
+static inline uint32_t first_bytes(const struct shard *shard, int32_t number)
+{
+    return shard->segments[number].first_words * 8U;
+}
+
+static inline uint32_t used_bytes(const struct shard *shard, int32_t number)
+{
+    return shard->segments[number].used_words * 8U;
+}
+
+static inline uint32_t dead_bytes(const struct shard *shard, int32_t number)
+{
+    return shard->segments[number].dead_words * 8U;
+}
+
 // --- lock.c
 void shard_lock(struct shard *shard);
 void shard_unlock(struct shard *shard);
@@ -179,8 +194,8 @@ struct found {
 bool index_find(const struct shard *shard, const struct cache_ref *ref, struct found *found);
 // The entry at this offset of the log, if it is alive; its header must be intact.
 bool index_find_offset(const struct shard *shard, uint64_t offset, struct found *found);
-// A free slot where `hash` may live, or NULL.
-word *index_free_slot(const struct shard *shard, uint64_t hash);
+// A free slot where `hash` may live, or NULL. Moves others further if need be.
+word *index_free_slot(struct shard *shard, uint64_t hash);
 // The used slot in the way of `hash` whose entry is least worth keeping.
 word *index_victim(const struct shard *shard, uint64_t hash);
 // All slots, to walk over.
