@@ -252,7 +252,7 @@ def miss_ratio(settings):
 def lone(settings):
     """A lone client's misses: every request asks for a key that nobody asked for before."""
     row = Row()
-    connections, requests = (4, 500) if settings.quick else (8, 1500)
+    connections, requests = 8, 300 if settings.quick else 1500
     step = connections * requests
     with servers.redis_server() as store:
         populate(store, step * settings.rounds)
