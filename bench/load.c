@@ -31,6 +31,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ struct worker {
     atomic_bool *stop;
 };
 
-static void die(const char *what)
+__attribute__((noreturn)) static void die(const char *what)
 {
     fprintf(stderr, "load: %s: %s\n", what, errno ? strerror(errno) : "failed");
     exit(1);
@@ -485,6 +486,24 @@ static void worker_init(struct worker *w)
     w->zipf_at = next_random(w);
 }
 
+static void worker_close(struct worker *w)
+{
+    for (int i = 0; i < w->clients; i++) {
+        close(w->client[i].fd);
+        free(w->client[i].out);
+        free(w->client[i].is_set);
+    }
+    close(w->epoll_fd);
+    free(w->client);
+}
+
+static void worker_deinit(struct worker *w)
+{
+    free(w->in);
+    free(w->value);
+    free(w->expected);
+}
+
 // Returns true when the client has a batch under way again.
 static bool client_ready(struct worker *w, struct client *c)
 {
@@ -651,6 +670,11 @@ static void run_load(const struct options *o, struct report *r)
     if (o->ops)
         snapshot_take(&after, o, workers);
     report_run(r, o, workers, &before, &after);
+    for (int i = 0; i < o->threads; i++) {
+        worker_close(&workers[i]);
+        worker_deinit(&workers[i]);
+    }
+    free((void *)workers[0].zipf);
     free(workers);
 }
 
@@ -709,8 +733,7 @@ static void run_lone(const struct options *o, struct report *r)
         worker_connect(&w);
         fcntl(w.client[0].fd, F_SETFL, 0);
         int64_t n = lone_connection(&w, sample + total, LONE_SAMPLES - total);
-        close(w.client[0].fd);
-        close(w.epoll_fd);
+        worker_close(&w);
         qsort(sample + total, (size_t)n, sizeof *sample, compare_u32);
         double median = n ? percentile_us(sample + total, n, 0.5) : 0;
         worst = median > worst ? median : worst;
@@ -721,13 +744,16 @@ static void run_lone(const struct options *o, struct report *r)
     report_add(r, "ops", (double)total);
     report_add(r, "nils", (double)w.misses);
     report_add(r, "errors", (double)w.errors);
-    if (!total)
-        return;
-    report_add(r, "p50_us", percentile_us(sample, total, 0.50));
-    report_add(r, "p90_us", percentile_us(sample, total, 0.90));
-    report_add(r, "p99_us", percentile_us(sample, total, 0.99));
-    report_add(r, "best_connection_p50_us", best);
-    report_add(r, "worst_connection_p50_us", worst);
+    if (total > 0) {
+        report_add(r, "p50_us", percentile_us(sample, total, 0.50));
+        report_add(r, "p90_us", percentile_us(sample, total, 0.90));
+        report_add(r, "p99_us", percentile_us(sample, total, 0.99));
+        report_add(r, "best_connection_p50_us", best);
+        report_add(r, "worst_connection_p50_us", worst);
+    }
+    worker_deinit(&w);
+    free((void *)w.zipf);
+    free(sample);
 }
 
 // ---- idle connections -------------------------------------------------------------------------
@@ -750,75 +776,69 @@ static void run_idle(const struct options *o, struct report *r)
 
 // ---- options ----------------------------------------------------------------------------------
 
-static void set_option(struct options *o, int name, const char *value)
+enum kind { FLAG, WHOLE, LARGE, REAL, PROCESS };
+
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} table[] = {
+    {"clients", WHOLE, offsetof(struct options, clients)},
+    {"pipeline", WHOLE, offsetof(struct options, pipeline)},
+    {"keys", LARGE, offsetof(struct options, keys)},
+    {"first", LARGE, offsetof(struct options, first)},
+    {"value", WHOLE, offsetof(struct options, value)},
+    {"set", WHOLE, offsetof(struct options, set_percent)},
+    {"zipf", REAL, offsetof(struct options, zipf)},
+    {"sequential", FLAG, offsetof(struct options, sequential)},
+    {"seconds", REAL, offsetof(struct options, seconds)},
+    {"ops", LARGE, offsetof(struct options, ops)},
+    {"warmup", REAL, offsetof(struct options, warmup)},
+    {"threads", WHOLE, offsetof(struct options, threads)},
+    {"resp", WHOLE, offsetof(struct options, resp)},
+    {"pid", PROCESS, 0},
+    {"lone", WHOLE, offsetof(struct options, lone)},
+    {"idle", WHOLE, offsetof(struct options, idle)},
+    {"json", FLAG, offsetof(struct options, json)},
+};
+enum { OPTIONS = sizeof table / sizeof table[0] };
+
+static void set_option(struct options *o, unsigned index, const char *value)
 {
-    switch (name) {
-    case 'c':
-        o->clients = atoi(value);
+    void *field = (char *)o + table[index].offset;
+    switch (table[index].kind) {
+    case FLAG:
+        *(bool *)field = true;
         break;
-    case 'P':
-        o->pipeline = atoi(value);
+    case WHOLE:
+        *(int *)field = atoi(value);
         break;
-    case 'k':
-        o->keys = atoll(value);
+    case LARGE:
+        *(int64_t *)field = atoll(value);
         break;
-    case 'f':
-        o->first = atoll(value);
+    case REAL:
+        *(double *)field = atof(value);
         break;
-    case 'v':
-        o->value = atoi(value);
-        break;
-    case 's':
-        o->set_percent = atoi(value);
-        break;
-    case 'z':
-        o->zipf = atof(value);
-        break;
-    case 'q':
-        o->sequential = true;
-        break;
-    case 't':
-        o->seconds = atof(value);
-        break;
-    case 'n':
-        o->ops = atoll(value);
-        break;
-    case 'w':
-        o->warmup = atof(value);
-        break;
-    case 'T':
-        o->threads = atoi(value);
-        break;
-    case 'r':
-        o->resp = atoi(value);
-        break;
-    case 'l':
-        o->lone = atoi(value);
-        break;
-    case 'i':
-        o->idle = atoi(value);
-        break;
-    case 'j':
-        o->json = true;
-        break;
-    case 'p':
+    case PROCESS:
         if (o->pids < PIDS)
             o->pid[o->pids++] = atoi(value);
-        break;
-    default:
-        fputs(usage, stderr);
-        exit(2);
     }
 }
 
-static const struct option long_options[] = {
-    {"clients", 1, 0, 'c'}, {"pipeline", 1, 0, 'P'},   {"keys", 1, 0, 'k'},
-    {"first", 1, 0, 'f'},   {"value", 1, 0, 'v'},      {"set", 1, 0, 's'},
-    {"zipf", 1, 0, 'z'},    {"sequential", 0, 0, 'q'}, {"seconds", 1, 0, 't'},
-    {"ops", 1, 0, 'n'},     {"warmup", 1, 0, 'w'},     {"threads", 1, 0, 'T'},
-    {"resp", 1, 0, 'r'},    {"lone", 1, 0, 'l'},       {"idle", 1, 0, 'i'},
-    {"json", 0, 0, 'j'},    {"pid", 1, 0, 'p'},        {0},
-};
+// Returns false when an option is unknown.
+static bool parse_options(struct options *o, int argc, char **argv)
+{
+    struct option known[OPTIONS + 1] = {0};
+    for (unsigned i = 0; i < OPTIONS; i++)
+        known[i] = (struct option){table[i].name, table[i].kind != FLAG, NULL, (int)i};
+    for (int index; (index = getopt_long(argc, argv, "", known, NULL)) >= 0;) {
+        if (index == '?')
+            return false;
+        set_option(o, (unsigned)index, optarg);
+    }
+    o->address = optind < argc ? argv[optind] : NULL;
+    return true;
+}
 
 static bool options_valid(const struct options *o)
 {
@@ -838,11 +858,10 @@ int main(int argc, char **argv)
                         .resp = 2};
     struct report report = {0};
     struct rlimit files;
-    for (int name; (name = getopt_long(argc, argv, "", long_options, NULL)) >= 0;)
-        set_option(&o, name, optarg);
-    o.address = optind < argc ? argv[optind] : NULL;
-    if (!options_valid(&o))
-        set_option(&o, '?', NULL);
+    if (!parse_options(&o, argc, argv) || !options_valid(&o)) {
+        fputs(usage, stderr);
+        return 2;
+    }
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -850,12 +869,12 @@ int main(int argc, char **argv)
         run_idle(&o, &report);
         return 0;
     }
-    if (o.lone > 0)
+    if (o.lone > 0) {
         o.pipeline = 1;
-    if (o.lone > 0)
         run_lone(&o, &report);
-    else
+    } else {
         run_load(&o, &report);
+    }
     report_print(&report, o.json);
     return 0;
 }
