@@ -99,9 +99,9 @@ def plot_clients(rows, path):
                  text(left - 8, y + 4, str(tick), "note", "end")]
     for count in counts:
         body.append(text(at(count, 0)[0], bottom + 20, f"{count:,}", "note", "middle"))
-    for name, kind in (("floor", "floor"), ("weir hit", "weir")):
+    for name, kind, below in (("floor", "floor", 14), ("weir hit", "weir", -4)):
         points = [at(count, figures[str(count)][name]) for count in counts]
-        body += [line(points, kind), text(points[-1][0] + 8, points[-1][1] + 4, name)]
+        body += [line(points, kind), text(points[-1][0] + 8, points[-1][1] + below, name)]
     write(path, svg(672, 325, body))
 
 
