@@ -25,6 +25,8 @@ def weir(servers):
     yield servers[1]
     for server in servers:
         server.close_clients()
+    said = servers[1].died()
+    assert not said, said
 
 
 def cli(weir, *arguments, text=None, status=0):
