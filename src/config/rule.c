@@ -68,8 +68,12 @@ static void prefix_show(const struct directive *d, const void *owner, bool revea
     (void)reveal;
     const struct config_cache_rule *rule = owner;
     for (unsigned i = 0; i < rule->prefixes; i++) {
+        bool on;
         print_add(text, "%s", i > 0 ? " " : "");
-        print_word(text, rule->prefix[i]);
+        if (value_bool_parse(rule->prefix[i], &on) == 0) // `cache on {` is refused
+            print_add(text, "\"%s\"", rule->prefix[i]);
+        else
+            print_word(text, rule->prefix[i]);
     }
 }
 
