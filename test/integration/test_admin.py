@@ -1,9 +1,11 @@
 """The admin listener over real sockets, against the fake proxy that test_admin serves."""
+import html
 import http.client
 import json
 import math
 import os
 import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -374,3 +376,25 @@ def test_many_at_once(admin):
         worker.join()
     assert len(statuses) == 480 and set(statuses) <= {200, 503}
     assert statuses.count(200) > 400
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@pytest.mark.parametrize("scene, words", [
+    ("calm", "of reads answered from memory; store 127.0.0.1:6379 is up."),
+    ("down", "Not ready: store 127.0.0.1:6379 is down"),
+    ("cache-off", "the near cache is off: the store is 6.0.16"),
+    ("idle", "Ready for clients on 127.0.0.1:6380"),
+])
+def test_page_in_a_browser(scene, words, tmp_path):
+    """The page draws each state, and its console stays silent (no error, nothing refused by the CSP)."""
+    admin = Admin(scene)
+    admin.wait_history(2)
+    run = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--virtual-time-budget=3000",
+         "--dump-dom", f"http://127.0.0.1:{admin.port}/"], capture_output=True, text=True, timeout=60)
+    admin.stop()
+    assert words in html.unescape(re.sub(r"<[^>]*>", "", run.stdout))
+    assert "CONSOLE" not in run.stderr, run.stderr
+    assert "NaN" not in run.stdout and "undefined" not in run.stdout
