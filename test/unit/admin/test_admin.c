@@ -256,6 +256,18 @@ static void test_unix_socket_life(void **state)
     fake_proxy_destroy(p);
 }
 
+static void test_port_zero_is_filled_in(void **state)
+{
+    (void)state;
+    struct proxy *p = fake_proxy_create(FAKE_IDLE);
+    char error[CONFIG_ERROR] = "";
+    struct admin *admin = NULL;
+    assert_int_equal(admin_start(&admin, p, "127.0.0.1:0", error), 0);
+    assert_int_not_equal(admin->address.port, 0);
+    admin_stop(&admin);
+    fake_proxy_destroy(p);
+}
+
 static int serve(const char *address, const char *scene)
 {
     static const char *const names[] = {"calm", "down", "cache-off", "idle"};
@@ -295,6 +307,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_config_hides_passwords),
         cmocka_unit_test(test_start_off_and_refusals),
         cmocka_unit_test(test_unix_socket_life),
+        cmocka_unit_test(test_port_zero_is_filled_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
