@@ -126,3 +126,9 @@ const struct command *command_by_id(enum command_id id)
 {
     return &commands[(unsigned)id < COMMAND_COUNT ? id : COMMAND_UNKNOWN];
 }
+
+enum resp2_shape command_shape(const struct command *command, const struct resp_request *request)
+{
+    bool pops = command->id == COMMAND_LPOP || command->id == COMMAND_RPOP;
+    return pops && request->argc > 2 ? RESP2_NULL_ARRAY : command->shape;
+}

@@ -55,13 +55,14 @@ static int fixed_keys(struct keys *keys, const struct command *command)
     return count;
 }
 
-// `first` (0 for none) is a key too: the destination that stands before the number.
-static int counted_keys(struct keys *keys, uint32_t first, uint32_t number)
+// `first` (0 for none) is a key too: the destination that stands before the number. Scripts alone
+// may have no keys.
+static int counted_keys(struct keys *keys, uint32_t first, uint32_t number, int64_t least)
 {
     uint32_t argc = keys->request->argc;
     int64_t count;
-    if (number >= argc || slice_to_i64(argument(keys, number), &count) != 0 || count < 0 ||
-        count > argc - number - 1)
+    if (slice_to_i64(argument(keys, number), &count) != 0 || count < least ||
+        count > (int64_t)argc - number - 1)
         return WEIR_EMALFORMED;
     if (first > 0)
         found(keys, first);
@@ -70,11 +71,12 @@ static int counted_keys(struct keys *keys, uint32_t first, uint32_t number)
     return (int)count + (first > 0);
 }
 
-// The key at 1 and the destination of the last STORE (or STOREDIST) among the options.
+// The key at 1 and each destination after STORE (or STOREDIST). The server writes to the last alone;
+// one too many does no harm.
 static int stored_keys(struct keys *keys, uint32_t options, bool sort)
 {
-    uint32_t argc = keys->request->argc, store = 0;
-    struct slice destination = {NULL, 0};
+    uint32_t argc = keys->request->argc;
+    int count = 1;
     found(keys, 1);
     for (uint32_t at = options; at + 1 < argc; at++) {
         struct slice word = argument(keys, at);
@@ -83,13 +85,11 @@ static int stored_keys(struct keys *keys, uint32_t options, bool sort)
         } else if (sort && (slice_is(word, "get") || slice_is(word, "by"))) {
             at += 1;
         } else if (slice_is(word, "store") || (!sort && slice_is(word, "storedist"))) {
-            destination = argument(keys, ++at);
-            store = at;
+            found(keys, ++at);
+            count++;
         }
     }
-    if (store > 0 && keys->key != NULL)
-        keys->key(keys->context, destination);
-    return store > 0 ? 2 : 1;
+    return count;
 }
 
 static int stream_keys(struct keys *keys)
@@ -164,9 +164,10 @@ static int own_rule(struct keys *keys, const struct command *command)
     case COMMAND_EVALSHA_RO:
     case COMMAND_FCALL:
     case COMMAND_FCALL_RO:
+        return counted_keys(keys, 0, 2, 0);
     case COMMAND_BLMPOP:
     case COMMAND_BZMPOP:
-        return counted_keys(keys, 0, 2);
+        return counted_keys(keys, 0, 2, 1);
     case COMMAND_LMPOP:
     case COMMAND_ZMPOP:
     case COMMAND_SINTERCARD:
@@ -174,11 +175,11 @@ static int own_rule(struct keys *keys, const struct command *command)
     case COMMAND_ZINTER:
     case COMMAND_ZINTERCARD:
     case COMMAND_ZUNION:
-        return counted_keys(keys, 0, 1);
+        return counted_keys(keys, 0, 1, 1);
     case COMMAND_ZDIFFSTORE:
     case COMMAND_ZINTERSTORE:
     case COMMAND_ZUNIONSTORE:
-        return counted_keys(keys, 1, 2);
+        return counted_keys(keys, 1, 2, 1);
     case COMMAND_SORT:
         return stored_keys(keys, 2, true);
     case COMMAND_GEORADIUS:

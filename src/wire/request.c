@@ -212,7 +212,7 @@ bool resp_arg_next(struct slice frame, size_t *cursor, struct slice *arg)
     const uint8_t *at = frame.data + *cursor;
     if (*cursor == 0) {
         at = memchr(frame.data, '\r', frame.size);
-        if (at == NULL)
+        if (at == NULL || end - at < HEADER_MIN)
             return false;
         at += 2;
     }

@@ -3,6 +3,7 @@
 //     %1 $1 a ,1.5          ->  *2 $1 a $3 1.5           types map one by one, whatever the depth
 //     *2 *2 $1 a ,1 …       ->  *4 $1 a $1 1 …           FLAT_PAIRS
 //     %1 $1 s *1 …          ->  *1 *2 $1 s *1 …          MAP_PAIRS
+//     *4 :0 _ _ _           ->  *4 :0 $-1 $-1 *-1        PENDING
 //
 // Headers are rewritten as they come, so nesting needs no stack; attributes, and pushes inside a
 // frame, are left out.
@@ -190,6 +191,20 @@ static bool rewrite_map_pairs(struct rewrite *r, bool *done)
     return true;
 }
 
+static bool rewrite_pending(struct rewrite *r, bool *done)
+{
+    struct resp_element top;
+    long head = resp_element_parse(&top, rest(r));
+    *done = head > 0 && top.type == '*' && top.kind == KIND_AGGREGATE && top.value > 0;
+    if (!*done)
+        return true;
+    r->at += (size_t)head;
+    if (!put_header(r, '*', top.value) || !rewrite_elements(r, (uint64_t)top.value - 1, false))
+        return false;
+    r->null_array = true;
+    return rewrite_elements(r, 1, false);
+}
+
 long resp_to_resp2(struct slice frame, enum resp2_shape shape, uint8_t *out, size_t room)
 {
     struct rewrite r = {.in = frame, .out = out, .room = room};
@@ -199,6 +214,8 @@ long resp_to_resp2(struct slice frame, enum resp2_shape shape, uint8_t *out, siz
         good = rewrite_flat(&r, &done);
     else if (shape == RESP2_MAP_PAIRS)
         good = rewrite_map_pairs(&r, &done);
+    else if (shape == RESP2_PENDING)
+        good = rewrite_pending(&r, &done);
     if (good && !done)
         good = rewrite_elements(&r, 1, true);
     return good && r.at == frame.size ? (long)r.size : RESP_ERR_REPLY;
