@@ -83,7 +83,8 @@ static bool rewrite_bulk(struct rewrite *r, const struct resp_element *element, 
         return put_blob_error(r, text);
     if (element->type != '=')
         return put(r, bytes.data, whole);
-    return text.size >= 4 && put_bulk(r, slice_of(text.data + 4, text.size - 4));
+    size_t prefix = text.size >= 4 ? 4 : 0; // "txt:"
+    return put_bulk(r, slice_of(text.data + prefix, text.size - prefix));
 }
 
 static bool rewrite_null(struct rewrite *r, const struct resp_element *element, size_t head)
@@ -93,14 +94,15 @@ static bool rewrite_null(struct rewrite *r, const struct resp_element *element, 
     return put(r, array ? "*-1\r\n" : "$-1\r\n", 5);
 }
 
-// Passes `count` elements of no interest to RESP2.
+// Passes `count` elements of no interest to RESP2; pushes among them are none of them.
 static bool skip_elements(struct rewrite *r, uint64_t count)
 {
     bool resp3;
-    while (count-- > 0) {
+    while (count > 0) {
         long size = resp_reply_length(rest(r), &resp3);
         if (size <= 0)
             return false;
+        count -= r->in.data[r->at] != '>';
         r->at += (size_t)size;
     }
     return true;
