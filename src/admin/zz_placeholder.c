@@ -1,0 +1,1 @@
+extern int weir_placeholder_admin; int weir_placeholder_admin;

@@ -1,0 +1,1 @@
+extern int weir_placeholder_cli; int weir_placeholder_cli;

@@ -1,0 +1,1 @@
+extern int weir_placeholder_observe; int weir_placeholder_observe;
