@@ -269,7 +269,8 @@ void client_append_reply(struct client *client, struct slice reply, bool resp3,
                          enum resp2_shape shape)
 {
     struct worker *worker = client->worker;
-    if (!resp3 || client->identity.protocol == 3) {
+    bool as_is = !resp3 && shape != RESP2_FLAT_PAIRS; // pairs may be plain arrays (HRANDFIELD)
+    if (as_is || client->identity.protocol == 3) {
         client_append(client, reply);
         return;
     }

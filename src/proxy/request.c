@@ -253,6 +253,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     request->start_ns = worker->now_ns;
     request->hash = parsed->hash;
     request->flags = flags;
+    if (command_shape(command, &parsed->request) != command->shape)
+        request->flags |= REQUEST_NULL_ARRAY;
     if (command->flags & COMMAND_FLUSH)
         request->flags |= REQUEST_FLUSH;
     if (command->id == COMMAND_INFO)
@@ -318,6 +320,13 @@ static void give_back(struct worker *here, struct request *request)
         worker_send(here, request->worker->index, &request->mail, MAIL_RETURNED);
 }
 
+static enum resp2_shape shape_of(const struct request *request)
+{
+    if (request->flags & REQUEST_FAILED)
+        return RESP2_PLAIN;
+    return request->flags & REQUEST_NULL_ARRAY ? RESP2_NULL_ARRAY : request->command->shape;
+}
+
 static void deliver(struct client *client, struct request *request, struct slice reply, bool resp3)
 {
     struct worker *worker = client->worker;
@@ -327,8 +336,7 @@ static void deliver(struct client *client, struct request *request, struct slice
         local_slow(client, request);
     if (request->flags & REQUEST_ADD_INFO && local_add_info(client, request, reply))
         return;
-    enum resp2_shape shape = request->flags & REQUEST_FAILED ? RESP2_PLAIN : request->command->shape;
-    client_append_reply(client, reply, resp3, shape);
+    client_append_reply(client, reply, resp3, shape_of(request));
 }
 
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
@@ -447,7 +455,8 @@ static void deliver_held(struct client *client, struct request *request)
 {
     struct worker *worker = client->worker;
     bool resp3 = (request->flags & REQUEST_RESP3) != 0;
-    bool whole = request->flags & REQUEST_ADD_INFO || (resp3 && client->identity.protocol == 2);
+    bool rewrite = resp3 || shape_of(request) == RESP2_FLAT_PAIRS;
+    bool whole = request->flags & REQUEST_ADD_INFO || (rewrite && client->identity.protocol == 2);
     if (whole && request->reply.size > worker->join_room) {
         client_close(client);
         return;
