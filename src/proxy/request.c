@@ -239,7 +239,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     const struct command *command = parsed->command;
     uint32_t flags = is_read(command) ? REQUEST_READ : 0;
     enum request_state state = REQUEST_QUEUED;
-    if (command->shape == RESP2_OTHER && client->identity.protocol == 2)
+    if ((command->shape == RESP2_OTHER && client->identity.protocol == 2) ||
+        parsed->request.frame.size > LIMIT_LANE_REQUEST)
         return session_one_shot(client, parsed);
     if (!(flags & REQUEST_READ) && client->markers > 0)
         return REQUEST_STALLED;
