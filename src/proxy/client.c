@@ -597,7 +597,8 @@ static void take_eof(struct client *client)
 
 static bool must_wait(const struct client *client)
 {
-    return client->in.size >= LIMIT_LANE_REQUEST || client_throttled(client) ||
+    // Part of a request is read on: it ends, is found broken, or turns out large.
+    return (client->stalled && client->in.size >= LIMIT_LANE_REQUEST) || client_throttled(client) ||
            (client->streaming && session_full(client));
 }
 
