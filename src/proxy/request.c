@@ -160,6 +160,8 @@ static int collect_keys(struct worker *worker, struct request *request, const st
 
 static bool is_read(const struct command *command)
 {
+    if (command->id == COMMAND_PING || command->id == COMMAND_ECHO)
+        return true; // Redis does not call them so, but they too may be asked again
     return (command->flags & COMMAND_READONLY) && !(command->flags & COMMAND_WRITE);
 }
 
