@@ -48,33 +48,33 @@ static double hit_ratio(const struct stats *s)
 static void add_identity(struct text *t, const struct stats *s)
 {
     char value[VALUE_BYTES];
-    text_add(t, "# Weir\r\nweir_version:%s\r\n", plain(value, s->version));
-    text_add(t, "weir_uptime_in_seconds:%" PRIu64 "\r\n", s->uptime_s);
-    text_add(t, "listen:%s\r\n", plain(value, s->listen));
-    text_add(t, "ready:%d\r\ndraining:%d\r\nthreads:%u\r\n", s->ready, s->draining, s->threads);
-    text_add(t, "thread_busy:");
+    render_text(t, "# Weir\r\nweir_version:%s\r\n", plain(value, s->version));
+    render_text(t, "weir_uptime_in_seconds:%" PRIu64 "\r\n", s->uptime_s);
+    render_text(t, "listen:%s\r\n", plain(value, s->listen));
+    render_text(t, "ready:%d\r\ndraining:%d\r\nthreads:%u\r\n", s->ready, s->draining, s->threads);
+    render_text(t, "thread_busy:");
     unsigned count = sizeof s->thread_busy / sizeof s->thread_busy[0];
     for (unsigned i = 0; i < s->threads && i < count; i++)
-        text_add(t, "%s%.2f", i ? "," : "", s->thread_busy[i]);
-    text_add(t, "\r\n");
+        render_text(t, "%s%.2f", i ? "," : "", s->thread_busy[i]);
+    render_text(t, "\r\n");
 }
 
 static void add_metrics(struct text *t, const struct stats *s)
 {
     for (enum metric id = 0; id < METRIC_COUNT; id++)
-        text_add(t, "%s:%" PRIu64 "\r\n", metric_info(id)->name, s->metric[id]);
+        render_text(t, "%s:%" PRIu64 "\r\n", metric_info(id)->name, s->metric[id]);
 }
 
 static void add_cache(struct text *t, const struct stats *s)
 {
     char value[VALUE_BYTES];
-    text_add(t, "hit_ratio:%.4f\r\n", hit_ratio(s));
-    text_add(t, "cache_state:%s\r\n", plain(value, s->cache_state));
-    text_add(t, "cache_items:%" PRIu64 "\r\ncache_item_bytes:%" PRIu64 "\r\n", s->cache_items,
+    render_text(t, "hit_ratio:%.4f\r\n", hit_ratio(s));
+    render_text(t, "cache_state:%s\r\n", plain(value, s->cache_state));
+    render_text(t, "cache_items:%" PRIu64 "\r\ncache_item_bytes:%" PRIu64 "\r\n", s->cache_items,
              s->cache_item_bytes);
-    text_add(t, "cache_evictions:%" PRIu64 "\r\ncache_compactions:%" PRIu64 "\r\n",
+    render_text(t, "cache_evictions:%" PRIu64 "\r\ncache_compactions:%" PRIu64 "\r\n",
              s->cache_evictions, s->cache_compactions);
-    text_add(t, "cache_dead_bytes:%" PRIu64 "\r\n", s->cache_dead_bytes);
+    render_text(t, "cache_dead_bytes:%" PRIu64 "\r\n", s->cache_dead_bytes);
 }
 
 static void add_latency(struct text *t, const char *name, const struct histogram_view *view)
@@ -83,20 +83,20 @@ static void add_latency(struct text *t, const char *name, const struct histogram
         const char *name;
         double share;
     } points[] = {{"p50", .5}, {"p99", .99}, {"p999", .999}, {"p9999", .9999}};
-    text_add(t, "%s:", name);
+    render_text(t, "%s:", name);
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
-        text_add(t, "%s=%.1f,", points[i].name,
+        render_text(t, "%s=%.1f,", points[i].name,
                  (double)histogram_quantile(view, points[i].share) / 1000);
-    text_add(t, "count=%" PRIu64 "\r\n", view->count);
+    render_text(t, "count=%" PRIu64 "\r\n", view->count);
 }
 
 static void add_memory(struct text *t, const struct stats *s)
 {
-    text_add(t, "memory_limit:%" PRIu64 "\r\nrss:%" PRIu64 "\r\nrss_peak:%" PRIu64 "\r\n",
+    render_text(t, "memory_limit:%" PRIu64 "\r\nrss:%" PRIu64 "\r\nrss_peak:%" PRIu64 "\r\n",
              s->memory_limit, s->rss, s->rss_peak);
     for (unsigned i = 0; i < s->memory_parts && i < STATS_MEMORY_PARTS; i++) {
         char name[VALUE_BYTES];
-        text_add(t, "memory_%s:used=%" PRIu64 ",total=%" PRIu64 "\r\n",
+        render_text(t, "memory_%s:used=%" PRIu64 ",total=%" PRIu64 "\r\n",
                  word(name, s->memory[i].name), s->memory[i].used_bytes, s->memory[i].total_bytes);
     }
 }
@@ -105,12 +105,12 @@ static void add_node(struct text *t, unsigned index, const struct stats_node *n)
 {
     char name[VALUE_BYTES], state[VALUE_BYTES], cache[VALUE_BYTES], version[VALUE_BYTES],
         role[VALUE_BYTES];
-    text_add(t, "node%u:name=%s,state=%s,cache=%s,version=%s,role=%s", index, plain(name, n->name),
+    render_text(t, "node%u:name=%s,state=%s,cache=%s,version=%s,role=%s", index, plain(name, n->name),
              plain(state, n->state), plain(cache, n->cache_state), plain(version, n->version),
              plain(role, n->role));
-    text_add(t, ",lanes=%" PRIu64 ",in_flight=%" PRIu64 ",reconnects=%" PRIu64, n->lanes,
+    render_text(t, ",lanes=%" PRIu64 ",in_flight=%" PRIu64 ",reconnects=%" PRIu64, n->lanes,
              n->in_flight, n->reconnects);
-    text_add(t, ",requests=%" PRIu64 ",vouched_age_ms=%" PRIu64 "\r\n", n->requests_total,
+    render_text(t, ",requests=%" PRIu64 ",vouched_age_ms=%" PRIu64 "\r\n", n->requests_total,
              n->vouched_age_ms);
 }
 
@@ -134,7 +134,7 @@ size_t stats_render_info(const struct stats *stats, char *out, size_t room)
     add_latency(&t, "latency_hit_usec", &stats->latency_hit);
     add_latency(&t, "latency_store_usec", &stats->latency_store);
     add_memory(&t, stats);
-    text_add(&t, "nodes:%u\r\n", stats->nodes);
+    render_text(&t, "nodes:%u\r\n", stats->nodes);
     for (unsigned i = 0; i < stats->nodes && i < STATS_NODES; i++)
         add_node(&t, i, &stats->node[i]);
     return whole_lines(&t);

@@ -34,21 +34,21 @@ static const char *label(char out[LABEL_BYTES], const char *value)
 
 static void family(struct text *t, const char *name, const char *type, const char *help)
 {
-    text_add(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    render_text(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void single(struct text *t, const char *name, const char *type, const char *help,
                    uint64_t value)
 {
     family(t, name, type, help);
-    text_add(t, "%s %" PRIu64 "\n", name, value);
+    render_text(t, "%s %" PRIu64 "\n", name, value);
 }
 
 static void add_process(struct text *t, const struct stats *s)
 {
     char version[LABEL_BYTES];
     family(t, "weir_build_info", "gauge", "Always 1; the version is a label");
-    text_add(t, "weir_build_info{version=\"%s\"} 1\n", label(version, s->version));
+    render_text(t, "weir_build_info{version=\"%s\"} 1\n", label(version, s->version));
     single(t, "weir_uptime_seconds", "gauge", "Seconds since start", s->uptime_s);
     single(t, "weir_ready", "gauge", "1 when a store is up and the listeners are open", s->ready);
     single(t, "weir_draining", "gauge", "1 while clients are sent away before the end",
@@ -58,7 +58,7 @@ static void add_process(struct text *t, const struct stats *s)
            "Share of the last second that a worker thread was not waiting");
     unsigned count = sizeof s->thread_busy / sizeof s->thread_busy[0];
     for (unsigned i = 0; i < s->threads && i < count; i++)
-        text_add(t, "weir_thread_busy_ratio{thread=\"%u\"} %.4f\n", i, s->thread_busy[i]);
+        render_text(t, "weir_thread_busy_ratio{thread=\"%u\"} %.4f\n", i, s->thread_busy[i]);
 }
 
 static void add_metrics(struct text *t, const struct stats *s)
@@ -97,9 +97,9 @@ static void add_memory(struct text *t, const struct stats *s)
     for (unsigned i = 0; i < s->memory_parts && i < STATS_MEMORY_PARTS; i++) {
         char part[LABEL_BYTES];
         label(part, s->memory[i].name);
-        text_add(t, "weir_memory_bytes{part=\"%s\",kind=\"used\"} %" PRIu64 "\n", part,
+        render_text(t, "weir_memory_bytes{part=\"%s\",kind=\"used\"} %" PRIu64 "\n", part,
                  s->memory[i].used_bytes);
-        text_add(t, "weir_memory_bytes{part=\"%s\",kind=\"total\"} %" PRIu64 "\n", part,
+        render_text(t, "weir_memory_bytes{part=\"%s\",kind=\"total\"} %" PRIu64 "\n", part,
                  s->memory[i].total_bytes);
     }
 }
@@ -134,7 +134,7 @@ static void add_node_info(struct text *t, const struct stats *s)
     family(t, "weir_node_info", "gauge", "Always 1; what a node said about itself, as labels");
     for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
         char name[LABEL_BYTES], version[LABEL_BYTES], role[LABEL_BYTES];
-        text_add(t, "weir_node_info{node=\"%s\",version=\"%s\",role=\"%s\"} 1\n",
+        render_text(t, "weir_node_info{node=\"%s\",version=\"%s\",role=\"%s\"} 1\n",
                  label(name, s->node[i].name), label(version, s->node[i].version),
                  label(role, s->node[i].role));
     }
@@ -143,7 +143,7 @@ static void add_node_info(struct text *t, const struct stats *s)
     for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
         char name[LABEL_BYTES];
         uint64_t ms = s->node[i].vouched_age_ms;
-        text_add(t, "weir_node_vouched_age_seconds{node=\"%s\"} %" PRIu64 ".%03u\n",
+        render_text(t, "weir_node_vouched_age_seconds{node=\"%s\"} %" PRIu64 ".%03u\n",
                  label(name, s->node[i].name), ms / 1000, (unsigned)(ms % 1000));
     }
 }
@@ -166,7 +166,7 @@ static void add_nodes(struct text *t, const struct stats *s)
         family(t, table[f].name, table[f].type, table[f].help);
         for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
             char name[LABEL_BYTES];
-            text_add(t, "%s{node=\"%s\"} %" PRIu64 "\n", table[f].name,
+            render_text(t, "%s{node=\"%s\"} %" PRIu64 "\n", table[f].name,
                      label(name, s->node[i].name), table[f].value(&s->node[i]));
         }
     }
@@ -181,9 +181,9 @@ static bool is_bucket(unsigned bits)
 
 static void add_bucket(struct text *t, const char *labels, uint64_t bound_ns, uint64_t below)
 {
-    text_add(t, "weir_command_duration_seconds_bucket{%s,le=\"%" PRIu64 ".%09" PRIu64 "\"} ",
+    render_text(t, "weir_command_duration_seconds_bucket{%s,le=\"%" PRIu64 ".%09" PRIu64 "\"} ",
              labels, bound_ns / 1000000000, bound_ns % 1000000000);
-    text_add(t, "%" PRIu64 "\n", below);
+    render_text(t, "%" PRIu64 "\n", below);
 }
 
 static void add_latency(struct text *t, const struct stats_latency *l)
@@ -202,10 +202,10 @@ static void add_latency(struct text *t, const struct stats_latency *l)
         bits++;
     }
     static const char name[] = "weir_command_duration_seconds";
-    text_add(t, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, below);
-    text_add(t, "%s_sum{%s} %" PRIu64 ".%09" PRIu64 "\n", name, labels, l->view.sum_ns / 1000000000,
+    render_text(t, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, below);
+    render_text(t, "%s_sum{%s} %" PRIu64 ".%09" PRIu64 "\n", name, labels, l->view.sum_ns / 1000000000,
              l->view.sum_ns % 1000000000);
-    text_add(t, "%s_count{%s} %" PRIu64 "\n", name, labels, below);
+    render_text(t, "%s_count{%s} %" PRIu64 "\n", name, labels, below);
 }
 
 size_t stats_render_prometheus(const struct stats *stats, const struct stats_latency *latency,

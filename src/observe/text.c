@@ -2,7 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void text_add(struct text *text, const char *format, ...)
+void render_text(struct text *text, const char *format, ...)
 {
     size_t left = text->needed < text->room ? text->room - text->needed : 0;
     va_list arguments;

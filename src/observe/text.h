@@ -9,4 +9,4 @@ struct text {
 };
 
 // As snprintf: writes at most what room is left (one byte of it for the zero).
-__attribute__((format(printf, 2, 3))) void text_add(struct text *text, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void render_text(struct text *text, const char *format, ...);
