@@ -397,9 +397,8 @@ static void send_connection_matters(struct client *c)
         break;
     case 1:
         p = pending_new(c, R_HELLO);
-        p->argument = c->protocol;
-        c->protocol = 2 + (unsigned)world_below(2);
-        COMPOSE(c, T("HELLO"), T(c->protocol == 2 ? "2" : "3"));
+        p->argument = 2 + (unsigned)world_below(2);
+        COMPOSE(c, T("HELLO"), T(p->argument == 2 ? "2" : "3"));
         c->alone = true;
         break;
     case 2:
@@ -643,8 +642,6 @@ static void take_error(struct fleet *f, struct client *c, struct pending *p, con
     if (!f->options.faults || (!weirs && !aborted))
         violation(f, c, "error to request kind %d: %.*s", (int)p->kind, (int)r->size,
                   (const char *)r->data);
-    if (p->kind == R_HELLO)
-        c->protocol = p->argument;
     if (!aborted && !contains(r, "not applied"))
         record(f, p, true);
     if (p->kind != R_QUEUED)
@@ -783,6 +780,7 @@ static bool take_good(struct fleet *f, struct client *c, struct pending *p, cons
         c->db = p->argument;
         return is_ok(r, "OK");
     case R_HELLO:
+        c->protocol = p->argument;
         return r->type == (c->protocol == 3 ? '%' : '*');
     case R_RESET:
         c->protocol = 2;
@@ -852,6 +850,13 @@ static void client_connect(struct fleet *f, struct client *c)
     c->connected = false;
 }
 
+// HELLO's own reply is in the new protocol already.
+static unsigned reply_protocol(const struct client *c)
+{
+    const struct pending *p = &c->pending[c->first];
+    return c->count > 0 && p->kind == R_HELLO ? p->argument : c->protocol;
+}
+
 static void client_read(struct fleet *f, struct client *c)
 {
     uint8_t chunk[8192];
@@ -869,7 +874,7 @@ static void client_read(struct fleet *f, struct client *c)
     bytes_add(&c->in, chunk, (size_t)n);
     long size;
     while (c->fd >= 0 &&
-           (size = reply_parse(&f->tree, c->in.data, c->in.size, c->protocol)) != 0) {
+           (size = reply_parse(&f->tree, c->in.data, c->in.size, reply_protocol(c))) != 0) {
         if (size < 0 || c->count == 0) {
             violation(f, c, "%s: '%.*s'", size < 0 ? f->tree.error : "a reply to nothing",
                       (int)(c->in.size < 60 ? c->in.size : 60), (const char *)c->in.data);
