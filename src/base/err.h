@@ -16,6 +16,7 @@ enum weir_err {
     WEIR_ETIMEDOUT = -10,
     WEIR_ENOENT = -11,
     WEIR_EPERM = -12,
+    WEIR_EINUSE = -13, // the address is taken by another listener
 };
 
 // A short English phrase for `code`, never NULL.

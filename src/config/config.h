@@ -41,6 +41,7 @@ struct config {
     char admin[CONFIG_TEXT]; // "127.0.0.1:6381", "unix:…", or "off"
     bool store_set;          // false: start a private redis-server
     struct config_store store;
+    char password_file[CONFIG_TEXT]; // where store.password came from; empty when not from a file
     uint64_t memory_bytes;
     unsigned threads; // 0: one per processor
     bool cache;
@@ -53,6 +54,7 @@ struct config {
     uint64_t connect_timeout_ms;
     unsigned private_blocking, private_transactions; // quotas per node
     char requirepass[CONFIG_TEXT];
+    char requirepass_file[CONFIG_TEXT]; // where requirepass came from; empty when not from a file
     bool protected_mode;
     unsigned tcp_keepalive_s, tcp_backlog;
     char unixsocketperm[8]; // octal, "0700"
@@ -71,7 +73,9 @@ int config_load_file(struct config *config, const char *path, char error[CONFIG_
 // The same for text; `name` stands for the file in messages ("-o", "--memory", "CONFIG SET").
 int config_load_text(struct config *config, const char *name, const char *text,
                      char error[CONFIG_ERROR]);
-// One directive with its arguments in one string: `memory`, `512mb`.
+// One directive with its arguments in one string, as CONFIG SET gives them: `memory`, `512mb`. ${ENV}
+// is not replaced and no file is read, because a client may have sent it; a password is taken as it
+// is, without quotes. `cache` also takes a block: `user: { max-ttl 5s ; enabled yes }`.
 int config_set(struct config *config, const char *name, const char *directive, const char *arguments,
                char error[CONFIG_ERROR]);
 // Checks what holds between directives and fills derived values. Call after the last load.
@@ -83,7 +87,10 @@ struct config_directive {
     bool live; // CONFIG SET and HUP may change it; otherwise a restart is needed
 };
 const struct config_directive *config_directives(unsigned *count);
-// The value as it would stand in a file; never a password ("***"). Returns 0 or WEIR_ENOENT.
+// The same for what stands inside of a cache block.
+const struct config_directive *config_cache_directives(unsigned *count);
+// The value as it would stand in a file; never a password ("***"). Returns 0, WEIR_ENOENT, or
+// WEIR_ERANGE when it was cut (`listen` and `cache` may be long; `cache` has several lines).
 int config_get(const struct config *config, const char *directive, char *out, size_t room);
 // Names of directives that differ and are not live, joined by ", ", into `out`; empty when none.
 void config_frozen_changes(const struct config *old_config, const struct config *new_config,

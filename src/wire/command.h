@@ -53,6 +53,10 @@ struct command {
 const struct command *command_find(struct slice name);
 const struct command *command_by_id(enum command_id id);
 
+// The shape of this request's reply: command->shape, except where the arguments decide (LPOP with a
+// count, …).
+enum resp2_shape command_shape(const struct command *command, const struct resp_request *request);
+
 // Calls `key` for each key of the request, in order, by the table's positions or, for commands with
 // movable keys (ZUNIONSTORE, XREADGROUP, LMPOP, EVAL, SORT … STORE, …), by their own rule. Returns
 // the number of keys, or WEIR_EMALFORMED when the arguments do not fit the command (it is then the

@@ -109,9 +109,10 @@ bool resp_is_null(struct slice frame); // "_", "$-1", "*-1"
 // How a command's RESP3 reply looks to a RESP2 client where the types alone do not tell.
 enum resp2_shape {
     RESP2_PLAIN,       // maps and sets to flat arrays, double to bulk, bool to integer, "_" to "$-1"
-    RESP2_NULL_ARRAY,  // as PLAIN, but a null reply is "*-1"
+    RESP2_NULL_ARRAY,  // as PLAIN, but nulls are "*-1", those of elements too (GEOPOS)
     RESP2_FLAT_PAIRS,  // as PLAIN, and an array of [member, score] pairs becomes one flat array
-    RESP2_MAP_PAIRS,   // a top-level map becomes an array of 2-element arrays (XREAD); null "*-1"
+    RESP2_MAP_PAIRS,   // a top-level map becomes an array of 2-element arrays (XREAD); nulls "*-1"
+    RESP2_PENDING,     // as PLAIN, but a null at the end of the top-level array is "*-1" (XPENDING)
     RESP2_OTHER,       // can't be told from the reply: the command takes a RESP2 connection
 };
 // Rewrites one complete reply. Returns bytes written, or RESP_ERR_REPLY when malformed or `room` is

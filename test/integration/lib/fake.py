@@ -7,7 +7,7 @@
     lane = fake.lane()                       # the tracked connection
     lane.hold() ... lane.release()           # what it says stays in the wire
     lane.delay = 0.2                         # each reply that much later, in order
-    lane.split_at = [7]                      # the next output leaves in pieces, each read apart
+    lane.split_next([7], b">")               # an output leaves in pieces, each read apart
     fake.black_hole() ... fake.heal()        # nothing is read or answered; nothing is reset
     lane.reset(), lane.close()               # RST, FIN
 
@@ -171,7 +171,7 @@ class Connection:
         self.watched = {}           # (db, key) -> value at WATCH
         self.closed = False
         self.delay = 0.0
-        self.split_at = None        # offsets into the next output
+        self.split = None           # (first bytes, offsets) of an output to come
         self.flowing = threading.Event()
         self.flowing.set()
         self.output = queue.Queue()
@@ -185,6 +185,10 @@ class Connection:
 
     def release(self):
         self.flowing.set()
+
+    def split_next(self, offsets, first=b""):
+        """The next output that begins with `first` leaves in pieces, cut at these offsets."""
+        self.split = (first, list(offsets))
 
     def send(self, data):
         """Puts bytes in the output, behind what is there."""
@@ -261,8 +265,9 @@ class Connection:
                 return
 
     def _write_pieces(self, data):
-        offsets, self.split_at = self.split_at or [], None
-        start = 0
+        offsets, start = [], 0
+        if self.split and data.startswith(self.split[0]):
+            offsets, self.split = self.split[1], None
         for offset in [*offsets, len(data)]:
             if start < offset <= len(data):
                 self.sock.sendall(data[start:offset])
@@ -277,7 +282,6 @@ class Fake:
         self.keys = Keyspace()
         self.tracked = defaultdict(set)  # key -> connections that are owed an invalidation
         self.hooks = []
-        self.counts = defaultdict(int)
         self.log = []                    # (connection, args), in order of arrival
         self.connections = []
         self.number = 0
@@ -394,19 +398,16 @@ class Fake:
         return reply, call.after
 
     def _hook_for(self, conn, args, call):
-        for entry in list(self.hooks):
-            if entry["name"] != args[0].upper():
-                continue
-            if entry["key"] is not None and entry["key"] not in args[1:]:
-                continue
-            if entry["conn"] is not None and entry["conn"] is not conn:
-                continue
+        matching = [entry for entry in self.hooks
+                    if entry["name"] == args[0].upper()
+                    and entry["key"] in (None, *args[1:]) and entry["conn"] in (None, conn)]
+        for entry in matching:
             entry["n"] += 1
-            call.n = entry["n"]
-            if entry["nth"] is None:
-                return entry["hook"]
-            if entry["nth"] == entry["n"]:
-                self.hooks.remove(entry)
+        for entry in matching:
+            if entry["nth"] in (None, entry["n"]):
+                call.n = entry["n"]
+                if entry["nth"] is not None:
+                    self.hooks.remove(entry)
                 return entry["hook"]
         return None
 
