@@ -1,1 +1,0 @@
-extern int weir_placeholder_admin; int weir_placeholder_admin;

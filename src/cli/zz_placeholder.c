@@ -1,1 +1,0 @@
-extern int weir_placeholder_cli; int weir_placeholder_cli;

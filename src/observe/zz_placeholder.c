@@ -1,1 +1,0 @@
-extern int weir_placeholder_observe; int weir_placeholder_observe;
