@@ -51,7 +51,7 @@ long resp_request_parse(struct resp_request *out, struct slice bytes,
                         const struct resp_bounds *bounds, size_t *need);
 // Rewrites an inline line (quotes and escapes as sdssplitargs) as "*n\r\n$len\r\n…" in `out`.
 // Returns its length (> 0), 0 for an empty line, RESP_ERR_UNBALANCED, or RESP_ERR_BIG_INLINE when
-// `room` does not suffice (room >= 8 * line + 64 always does; say so with a static bound).
+// `room` does not suffice (room >= 4 * line + 64 always does).
 long resp_inline_split(struct slice line, uint8_t *out, size_t room);
 
 // Walks all arguments of a RESP-array request frame that was parsed before. *cursor starts as 0.
