@@ -108,8 +108,10 @@ static long take_word(struct line *line, uint8_t *out)
 // The line without its end, and without what a NUL hides.
 static struct line trim(struct slice text)
 {
+    if (text.size == 0)
+        return (struct line){text.data, text.data};
     struct line line = {text.data, text.data + text.size};
-    if (text.size > 0 && line.end[-1] == '\n') {
+    if (line.end[-1] == '\n') {
         line.end--;
         if (line.end > line.at && line.end[-1] == '\r')
             line.end--;

@@ -259,6 +259,8 @@ static bool rewrite_pending(struct rewrite *r, bool *done)
 
 long resp_to_resp2(struct slice frame, enum resp2_shape shape, uint8_t *out, size_t room)
 {
+    if (frame.size == 0)
+        return RESP_ERR_REPLY;
     struct rewrite r = {.in = frame, .out = out, .room = room};
     r.null_array = shape == RESP2_NULL_ARRAY || shape == RESP2_MAP_PAIRS;
     bool good = true, done = false;

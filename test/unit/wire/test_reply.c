@@ -51,6 +51,7 @@ static void test_counts(void **state)
     assert_int_equal(resp_count(SLICE(":1\r\n")), -2);
     assert_int_equal(resp_count(SLICE("|1\r\n+a\r\n+b\r\n~1\r\n:1\r\n")), 1);
     assert_int_equal(resp_count(SLICE("")), -2);
+    assert_int_equal(resp_count(slice_of(NULL, 0)), -2);
 }
 
 static void test_texts(void **state)
