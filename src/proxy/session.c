@@ -42,7 +42,7 @@ struct session {
     uint32_t swallow;      // replies to weir's own first words
     uint8_t protocol, db, multi_db;
     bool connecting, dirty, reading, fencing, refused;
-    bool in_multi, watching, subscribed, blocking, reask, unclean;
+    bool in_multi, watching, subscribed, monitoring, blocking, reask, unclean;
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
@@ -367,6 +367,7 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SYNC:
     case COMMAND_PSYNC:
         session->subscribed |= !session->in_multi;
+        session->monitoring |= parsed->command->id == COMMAND_MONITOR && !session->in_multi;
         session->unclean = true;
         return;
     case COMMAND_ASKING:
@@ -520,9 +521,11 @@ static void release_or_fence(struct session *session)
     if (session->fencing || session->held.size == 0)
         return;
     struct request *request = NULL;
-    if (node_caching(session->node))
+    // MONITOR shows the fence too, which would ask for the next one
+    bool fence = node_caching(session->node) && !session->monitoring;
+    if (fence)
         request = request_borrow(worker, slice_of(NULL, 0));
-    if (request == NULL && node_caching(session->node)) {
+    if (request == NULL && fence) {
         client_close(client);
         return;
     }
