@@ -333,9 +333,9 @@ static void after_flush(struct client *client)
     bool idle = client->first == NULL && client_pending(client) == 0;
     if (idle && client->closing)
         client_close(client);
-    else if (idle && client->eof && client->session == NULL && !client->stalled &&
+    else if (idle && client->eof && !session_pending(client) && !client->stalled &&
              !client->resuming)
-        client_close(client);
+        client_close(client); // in the middle of MULTI or WATCH too: nothing more can come
     else if (client->stalled && !client_throttled(client))
         client_resume(client);
 }
