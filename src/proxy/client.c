@@ -605,6 +605,7 @@ static bool must_wait(const struct client *client)
 static void client_read(struct client *client)
 {
     struct worker *worker = client->worker;
+    worker_take_settings(worker);
     if (client->eof || client->closing || must_wait(client)) {
         if (!client->eof && !client->closing)
             client->stalled = true;
