@@ -467,6 +467,16 @@ def test_transactions(pair, text, pipelined):
         pair.read_same(command)
 
 
+def test_clients_that_leave_in_a_transaction_leave_nothing(twins):
+    # Catches: keeping the private connection of a client that is gone; there are 64 of them.
+    for n in range(100):
+        client = twins.weir.client()
+        client.pipeline([("WATCH", "k"), ("MULTI",), ("SET", "k", n)][:1 + n % 3])
+        client.close()
+    client = twins.weir.client()
+    eventually(lambda: client.pipeline([("MULTI",), ("SET", "k", "v"), ("EXEC",)])[2], ["OK"])
+
+
 def test_watch_sees_writes_of_others(twins):
     a, b, direct = twins.weir.client(), twins.weir.client(), twins.store.client()
     for writer in (b, direct):
