@@ -156,5 +156,5 @@ int cli_main(int argc, char **argv)
         return CLI_USAGE;
     if (fflush(stdout) != 0 && status == CLI_OK)
         return CLI_FAILURE;
-    return status;
+    return (int)status;
 }

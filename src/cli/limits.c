@@ -139,10 +139,10 @@ int limits_check_memory(const struct config *config, const char *root, char erro
     uint64_t megabytes = bound.bytes >> 20, most = megabytes - megabytes / 10;
     if (most == 0)
         most = 1;
-    char memory[CONFIG_TEXT] = "";
+    char memory[32] = "";
     config_get(config, "memory", memory, sizeof(memory));
     snprintf(error, CONFIG_ERROR,
-             "memory %s is more than this process may have (%" PRIu64 "mb, %.200s): set `memory "
+             "memory %s is more than this process may have (%" PRIu64 "mb, %.150s): set `memory "
              "%" PRIu64 "mb` or less, or raise that limit",
              memory, megabytes, bound.where, most);
     return WEIR_ERANGE;

@@ -41,17 +41,16 @@ static void example(const char *lines)
     printf(".RE\n.fi\n");
 }
 
+// An entry: the tag bold, the argument in italics, both quoted as arguments of .BI.
 static void tagged(const char *tag, const char *argument, const char *text)
 {
-    printf(".TP\n\\fB");
+    printf(".TP\n.BI \"");
     roff(tag);
-    printf("\\fR");
     if (argument[0] != '\0') {
-        printf(" \\fI");
+        printf(" \" \"");
         roff(argument);
-        printf("\\fR");
     }
-    printf("\n");
+    printf("\"\n");
     roff(text);
     printf("\n");
 }
