@@ -1,4 +1,9 @@
 // The table of subcommands, and the one reader of options for all of them.
+//
+// getopt_long does the reading: its tables are made from ours for each call, its messages are
+// replaced by ones that name the nearest option. Exit status: 0, 1 for what failed, 2 for a command
+// line that was not understood. Rejected: argp, whose help and errors cannot be had as data for the
+// manual page and the shells.
 #include "cli/cli.h"
 #include "config/suggest.h"
 #include <getopt.h>

@@ -1,5 +1,9 @@
 // Kinds of value that are a number: each names how text becomes a number and back, and how wide its
 // field is; bounds come from the directive.
+//
+// A value out of bounds is told its bounds in the words it would be written in (1mb to 64tb), which
+// is why a number is printed by the same table that parses it. `wide` fields are uint64_t, `narrow`
+// ones unsigned; a narrow directive's `max` keeps its value within an unsigned.
 #include "base/err.h"
 #include "config/directive.h"
 #include "config/value.h"
@@ -134,7 +138,7 @@ static unsigned narrow(const struct directive *d, const void *owner)
         return width##_read(setting, &number);                                                     \
     }                                                                                              \
     static void name##_show(const struct directive *d, const void *owner, bool reveal,             \
-                            struct print *text)                                                     \
+                            struct print *text)                                                    \
     {                                                                                              \
         (void)reveal;                                                                              \
         number.print(text, width(d, owner));                                                       \

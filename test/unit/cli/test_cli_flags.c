@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
+
+#include <cmocka.h> // needs the headers above
 
 static struct serve_flags flags;
 static struct config config;
@@ -64,8 +65,7 @@ static void errors_name_the_flag(void **state)
     assert_string_equal(error, "-o:2: memory is given twice");
     assert_true(PARSE("--listen", "127.0.0.1:1", "--admin", "127.0.0.1:1") < 0);
     assert_true(PARSE("/nonexistent/weir.conf") < 0);
-    assert_string_equal(error,
-                        "/nonexistent/weir.conf: cannot be read: No such file or directory");
+    assert_string_equal(error, "/nonexistent/weir.conf: cannot be read: No such file or directory");
     assert_int_equal(PARSE("a", "b"), CLI_USAGE);
     assert_int_equal(PARSE("--memroy", "1"), CLI_USAGE);
     assert_int_equal(PARSE("--memory"), CLI_USAGE);

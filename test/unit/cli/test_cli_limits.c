@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
+
+#include <cmocka.h> // needs the headers above
 
 static struct config config;
 static char root[64], error[CONFIG_ERROR];
@@ -59,8 +60,9 @@ static void no_cgroup(void **state)
     (void)state;
     assert_int_equal(check(8192), 0);
     assert_int_equal(check(8193), WEIR_ERANGE);
-    assert_string_equal(error, "memory 8193mb is more than this process may have (8192mb, the "
-                               "machine's memory): set `memory 7373mb` or less, or raise that limit");
+    assert_string_equal(error,
+                        "memory 8193mb is more than this process may have (8192mb, the "
+                        "machine's memory): set `memory 7373mb` or less, or raise that limit");
 }
 
 static void version_2(void **state)
