@@ -357,7 +357,8 @@ int config_set(struct config *config, const char *name, const char *directive,
     load->is_client = true;
     load->only = directive_known(load, directive);
     if (load->only != NULL && load->only->kind == &kind_secret) {
-        struct word verbatim = {arguments, false}; // a password is taken as it is
+        // a password is taken as it is, but for what CONFIG GET shows when there is none
+        struct word verbatim = {strcmp(arguments, "\"\"") == 0 ? "" : arguments, false};
         directive_apply(load, load->only, &load->config, &verbatim, 1);
     } else if (load->only != NULL) {
         set_text(load, arguments);

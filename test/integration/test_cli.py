@@ -235,6 +235,49 @@ def test_a_redis_server_that_does_not_start(tmp_path):
     assert not list(runtime.iterdir())
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def redis_cli(port, *words, **environment):
+    run = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, text=True,
+                         env={**os.environ, **environment}, timeout=DEADLINE)
+    return run.stdout.strip()
+
+
+def test_a_store_with_a_password_that_is_shown_nowhere(serve, tmp_path):
+    port, store_port = free_port(), free_port()
+    store = subprocess.Popen(["redis-server", "--port", str(store_port), "--save", "",
+                              "--requirepass", "s3cret#\"", "--dir", str(tmp_path)],
+                             stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: "NOAUTH" in redis_cli(store_port, "ping"), "redis-server")
+        url = "redis://:${STORE_PASSWORD}@127.0.0.1:%d" % store_port
+        secret = tmp_path / "secret"
+        secret.write_text("hunter2\n")
+        one = serve("--store", url, "-o", f"requirepass-file {secret}",
+                    listen=f"127.0.0.1:{port}",
+                    env={**os.environ, "STORE_PASSWORD": "s3cret%23\""})
+        assert "NOAUTH" in redis_cli(port, "get", "key")
+        until(lambda: redis_cli(port, "set", "key", "value", REDISCLI_AUTH="hunter2") == "OK",
+              "an answer through weir")
+        assert redis_cli(store_port, "get", "key", REDISCLI_AUTH="s3cret#\"") == "value"
+        shown = redis_cli(port, "config", "get", "weir-*", REDISCLI_AUTH="hunter2")
+        assert f"redis://:***@127.0.0.1:{store_port}" in shown
+        stat = weir("stat", f"127.0.0.1:{port}", "-i", "50ms", "-n", "1",
+                    env={**os.environ, "REDISCLI_AUTH": "hunter2"})
+        assert stat.returncode == 0, stat.stderr
+        command_line = Path(f"/proc/{one.process.pid}/cmdline").read_text()
+        for text in (shown, one.banner(), one.log(), command_line):
+            assert "s3cret" not in text and "hunter2" not in text
+        one.signal(signal.SIGTERM)
+        assert one.wait() == 0
+    finally:
+        store.terminate()
+        store.wait()
+
+
 def test_int_stops_at_once(serve):
     one = serve()
     one.signal(signal.SIGINT)

@@ -207,6 +207,8 @@ static void set_one(void **state)
     assert_int_equal(
         config_set(&f->config, "CONFIG SET", "requirepass", "a\"b c#${WEIR_TEST}", f->error), 0);
     assert_string_equal(f->config.requirepass, "a\"b c#${WEIR_TEST}");
+    assert_int_equal(config_set(&f->config, "CONFIG SET", "requirepass", "\"\"", f->error), 0);
+    assert_string_equal(f->config.requirepass, "");
     assert_int_equal(config_set(&f->config, "CONFIG SET", "requirepass", "", f->error), 0);
     assert_string_equal(f->config.requirepass, "");
     assert_int_equal(config_set(&f->config, "CONFIG SET", "logfile", "${WEIR_TEST}", f->error), 0);
