@@ -75,7 +75,7 @@ static void tables_fill(struct getopt_tables *tables, const struct cli_option *o
     }
     tables->long_options[count] = (struct option){"help", no_argument, NULL, 'h'};
     tables->long_options[count + 1] = (struct option){0};
-    strcpy(letter, "h");
+    memcpy(letter, "h", 2);
 }
 
 static const struct cli_option *option_of(const struct cli_option *options, int code)

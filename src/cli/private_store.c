@@ -125,7 +125,7 @@ static void last_words(const struct private_store *store, char out[CONFIG_TEXT])
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         if (line[0] != '\0')
-            strcpy(out, line);
+            memcpy(out, line, strlen(line) + 1);
     }
     if (file != NULL)
         fclose(file);

@@ -18,9 +18,11 @@
 #define KB 1024ull
 #define MB (1024 * KB)
 #define GB (1024 * MB)
+#define TB (1024 * GB)
 #define SECOND 1000ull
 #define HOUR (3600 * SECOND)
-#define YEAR (365 * 24 * HOUR)
+#define DAY (24 * HOUR)
+#define YEAR (365 * DAY)
 
 #define DIRECTIVES(D)                                                                                 \
     D("listen", listens, "ADDRESS…", false, "127.0.0.1:6380", kind_listen, 0, 0,                      \
@@ -33,7 +35,7 @@
       "password are percent-encoded. Without it weir starts a private redis-server of its own.")      \
     D("password-file", password_file, "PATH", false, "", kind_password_file, 0, 0,                    \
       "The store's password is the first line of this file.")                                         \
-    D("memory", memory_bytes, "SIZE", true, "256mb", kind_size, MB, 64 * 1024 * GB,                   \
+    D("memory", memory_bytes, "SIZE", true, "256mb", kind_size, MB, 64 * TB,                          \
       "The bound on weir's whole memory: cache, buffers, stacks and everything else.")                \
     D("threads", threads, "N", false, "0", kind_count, 0, LIMIT_WORKERS,                              \
       "Worker threads; 0 is one for each processor.")                                                 \
@@ -46,7 +48,7 @@
       "Replies kept for one client that reads slowly. Beyond it the client is paused, then cut.")     \
     D("timeout", timeout_ms, "TIME", true, "0", kind_duration, 0, YEAR,                               \
       "Closes clients idle for this long; 0 never does.")                                             \
-    D("store-timeout", store_timeout_ms, "TIME", true, "60s", kind_duration, 0, 24 * HOUR,            \
+    D("store-timeout", store_timeout_ms, "TIME", true, "60s", kind_duration, 0, DAY,                  \
       "Cuts a connection to the store that has answered nothing for this long; 0 never does.")        \
     D("connect-timeout", connect_timeout_ms, "TIME", true, "1s", kind_duration, 1, HOUR,              \
       "How long one attempt to connect to the store may take.")                                       \
@@ -67,7 +69,7 @@
     D("unixsocketperm", unixsocketperm, "MODE", false, "0700", kind_mode, 0, 0777,                    \
       "Permissions of Unix sockets listened on, in octal.")                                           \
     D("slowlog-log-slower-than", slowlog_us, "MICROSECONDS", true, "10000", kind_micros, 0,           \
-      24 * HOUR * 1000, "Requests slower than this are kept for WEIR SLOWLOG; -1 keeps none.")        \
+      1000 * DAY, "Requests slower than this are kept for WEIR SLOWLOG; -1 keeps none.")              \
     D("admin-commands", admin_commands, "yes|no", true, "yes", kind_admin, 0, 0,                      \
       "Whether clients on this machine may use CONFIG SET weir-… and WEIR …; allow and deny are " \
       "understood too.")                                                                              \
@@ -95,16 +97,16 @@
 
 #define SHOWN(name_, field_, arguments_, live_, value_, kind_, min_, max_, doc_)                   \
     {                                                                                              \
-        .name = name_, .arguments = arguments_, .doc = doc_, .live = live_                         \
+        .name = (name_), .arguments = (arguments_), .doc = (doc_), .live = (live_)                 \
     }
 #define SHOWN_ROW(...) SHOWN(__VA_ARGS__),
 #define ROW(name_, field_, arguments_, live_, value_, kind_, min_, max_, doc_)                     \
     {.shown = SHOWN(name_, field_, arguments_, live_, value_, kind_, min_, max_, doc_),            \
-     .value = value_,                                                                              \
-     .kind = &kind_,                                                                               \
+     .value = (value_),                                                                            \
+     .kind = &(kind_),                                                                             \
      .field = offsetof(struct OWNER, field_),                                                      \
-     .min = min_,                                                                                  \
-     .max = max_},
+     .min = (min_),                                                                                \
+     .max = (max_)},
 
 static const struct config_directive DIRECTIVE_SHOWN[] = {DIRECTIVES(SHOWN_ROW)};
 static const struct config_directive RULE_SHOWN[] = {RULE_DIRECTIVES(SHOWN_ROW)};

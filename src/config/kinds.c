@@ -23,7 +23,7 @@ static int text_set(const struct setting *setting, const char *value)
 {
     if (strlen(value) >= CONFIG_TEXT)
         return setting_refuse(setting, "longer than %d bytes", CONFIG_TEXT - 1);
-    strcpy(field_text(setting), value);
+    config_copy(field_text(setting), value);
     return 0;
 }
 
@@ -130,7 +130,7 @@ static int listen_read(const struct setting *setting)
             return code;
         if (config->listens == CONFIG_LISTENERS)
             return setting_refuse(setting, "more than %d addresses", CONFIG_LISTENERS);
-        strcpy(config->listen[config->listens++].address, address);
+        config_copy(config->listen[config->listens++].address, address);
     }
     return 0;
 }
@@ -232,7 +232,7 @@ static int secret_file_load(const struct setting *setting, struct secret_file *o
                               path, CONFIG_TEXT - 1);
     memcpy(out->secret, line, length);
     out->secret[length] = '\0';
-    strcpy(out->path, path);
+    config_copy(out->path, path);
     return 0;
 }
 

@@ -283,9 +283,9 @@ static void secrets_apply(struct load *load)
     }
     if (file->given && (file->path[0] != '\0' || config->requirepass_file[0] != '\0'))
         if (!load->requirepass_given || file->path[0] != '\0')
-            strcpy(config->requirepass, file->secret);
+            config_copy(config->requirepass, file->secret);
     if (file->given || load->requirepass_given)
-        strcpy(config->requirepass_file, file->path);
+        config_copy(config->requirepass_file, file->path);
 
     file = &load->password_file;
     if (load->store_given && config->store.password[0] != '\0' && file->path[0] != '\0') {
@@ -294,9 +294,9 @@ static void secrets_apply(struct load *load)
     }
     if (file->given && (file->path[0] != '\0' || config->password_file[0] != '\0'))
         if (!load->store_given || file->path[0] != '\0')
-            strcpy(config->store.password, file->secret);
+            config_copy(config->store.password, file->secret);
     if (file->given || load->store_given)
-        strcpy(config->password_file, file->path);
+        config_copy(config->password_file, file->path);
 }
 
 static struct load *load_begin(const struct config *config, const char *place,

@@ -57,7 +57,7 @@ static int prefix_read(const struct setting *setting)
         if (rule->prefixes == CONFIG_RULE_PREFIXES)
             return setting_refuse(setting, "more than %d prefixes in a block",
                                   CONFIG_RULE_PREFIXES);
-        strcpy(rule->prefix[rule->prefixes++], prefix);
+        config_copy(rule->prefix[rule->prefixes++], prefix);
     }
     return 0;
 }
