@@ -27,6 +27,10 @@
 //  - A configuration is remembered as (known operations taken, state). Operations of unknown outcome
 //    are optional and may happen at any later time; the configuration that has used fewer of them
 //    can do whatever the other can, so one with a superset is not looked at.
+//  - A value that a read still to come has returned is not overwritten while nothing is left that
+//    could write it again.
+//  - One of unknown outcome is taken only right before an operation that notices: any other order is
+//    as good with it later, or without it.
 //  - Commands of one client on one key keep their order, pipelined or not.
 //
 // Expiry: a value set with a TTL is gone at some moment between INVOKED + TTL and RETURNED + TTL of
@@ -60,6 +64,7 @@ struct op {
     int previous; // of the same client and key, index within the key's operations; NONE
     int unknown;  // its bit among the operations of unknown outcome; NONE when the outcome is known
     bool taken;
+    int produces, produces_count; // values it may leave that a read returned: in search.produced
     uint64_t zobrist[2];
 };
 
@@ -306,6 +311,32 @@ static bool memory_add(struct memory *m, const uint64_t hash[2], const uint64_t 
     return true;
 }
 
+// ---- who wants a value, and who can make it -------------------------------------------------------
+// By interned text, for the key under search: operations not yet taken that returned it, and such
+// that may leave it behind.
+static struct demand {
+    int wanted, makers;
+} *demands;
+static int demands_room;
+
+static struct demand *demand_of(int value)
+{
+    static struct demand none;
+    if (value < demands_room)
+        return &demands[value];
+    return &none; // made during the search: nobody returned it
+}
+
+static void demands_resize(void)
+{
+    if (demands_room >= values.count)
+        return;
+    demands = grow(demands, (size_t)values.count * 2 * sizeof(*demands));
+    memset(demands + demands_room, 0,
+           ((size_t)values.count * 2 - (size_t)demands_room) * sizeof(*demands));
+    demands_room = values.count * 2;
+}
+
 // ---- the search ----------------------------------------------------------------------------------
 struct event {
     struct event *next, *previous, *match; // match: the return of a call (NULL when unknown)
@@ -326,6 +357,7 @@ struct frame {
 struct search {
     struct op *ops;
     int count, known_left;
+    int *produced, produced_count, produced_room;
     struct event head; // head.next is the first
     struct event *events;
     struct state state;
@@ -414,11 +446,93 @@ static bool is_new(struct search *s, const struct state *state)
     return memory_add(&s->memory, hash, s->used);
 }
 
+// Counts an operation in (+1) or out (-1) of those not yet taken.
+static void demand_count(const struct search *s, const struct op *op, int by)
+{
+    if (op->result == R_VALUE)
+        demand_of(op->returned_value)->wanted += by;
+    for (int i = 0; i < op->produces_count; i++)
+        demand_of(s->produced[op->produces + i])->makers += by;
+}
+
+static void produces(struct search *s, struct op *op, int value)
+{
+    if (s->produced_count == s->produced_room) {
+        s->produced_room = s->produced_room ? s->produced_room * 2 : 256;
+        s->produced = grow(s->produced, (size_t)s->produced_room * sizeof(int));
+    }
+    s->produced[s->produced_count++] = value;
+    op->produces_count++;
+}
+
+static bool ends_with(int value, int tail)
+{
+    return values.size[value] >= values.size[tail] &&
+           memcmp(values.text[value] + values.size[value] - values.size[tail], values.text[tail],
+                  values.size[tail]) == 0;
+}
+
+// Which returned values may `op` leave behind? A bound from above: it may say more, never less.
+static void find_products(struct search *s, struct op *op, const int *returned, int count)
+{
+    int64_t number;
+    op->produces = s->produced_count;
+    op->produces_count = 0;
+    if (op->kind == SET || op->kind == GETSET)
+        produces(s, op, op->argument);
+    else if (op->kind == INCR && op->result == R_NUMBER)
+        produces(s, op, number_text(op->number));
+    else if (op->kind == INCR || op->kind == APPEND)
+        for (int i = 0; i < count; i++)
+            if (op->kind == INCR ? text_integer(returned[i], &number)
+                                 : ends_with(returned[i], op->argument))
+                produces(s, op, returned[i]);
+}
+
+static void demands_begin(struct search *s)
+{
+    int *returned = grow(NULL, (size_t)s->count * sizeof(int)), count = 0;
+    demands_resize();
+    for (int i = 0; i < s->count; i++) // each once
+        if (s->ops[i].result == R_VALUE && demands[s->ops[i].returned_value].wanted++ == 0)
+            returned[count++] = s->ops[i].returned_value;
+    for (int i = 0; i < count; i++)
+        demands[returned[i]].wanted = 0;
+    for (int i = 0; i < s->count; i++)
+        find_products(s, &s->ops[i], returned, count);
+    demands_resize();
+    for (int i = 0; i < s->count; i++)
+        demand_count(s, &s->ops[i], 1);
+    free(returned);
+}
+
+static void demands_end(struct search *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        if (s->ops[i].result == R_VALUE)
+            *demand_of(s->ops[i].returned_value) = (struct demand){0};
+        for (int k = 0; k < s->ops[i].produces_count; k++)
+            *demand_of(s->produced[s->ops[i].produces + k]) = (struct demand){0};
+    }
+    free(s->produced);
+}
+
+// Would `op`, which leaves `after`, bury a value for good that somebody has yet to read?
+static bool buries(const struct search *s, const struct op *op, const struct state *after)
+{
+    int value = s->state.value;
+    if (value == NIL || value == after->value)
+        return false;
+    const struct demand *d = demand_of(value);
+    return d->wanted > (op->result == R_VALUE && op->returned_value == value) && d->makers == 0;
+}
+
 static void take(struct search *s, struct event *e, struct frame frame, struct state state)
 {
     struct op *op = &s->ops[e->op];
     s->stack[s->depth++] = frame;
     op->taken = true;
+    demand_count(s, op, -1);
     s->state = state;
     s->known_left -= op->unknown == NONE;
     unlink_event(e);
@@ -434,6 +548,7 @@ static void put_back(struct search *s)
         relink_event(f->event->match);
     relink_event(f->event);
     op->taken = false;
+    demand_count(s, op, 1);
     s->known_left += op->unknown == NONE;
     toggle(s, op);
     s->state = f->before;
@@ -444,6 +559,54 @@ static void put_back(struct search *s)
 static bool is_read(const struct op *op)
 {
     return op->kind == GET || op->result == R_ERROR || (op->kind == DEL && op->number == 0);
+}
+
+// Does `o` tell the register `without` from the register `with`?
+static bool notices(const struct search *s, int o, const struct state *without,
+                    const struct state *with)
+{
+    for (int v = LIVE; v < VARIANTS; v++) {
+        struct state a = *with;
+        if (!step(s->ops, o, &a, (enum variant)v))
+            continue;
+        bool same = false;
+        for (int u = LIVE; u < VARIANTS && !same; u++) {
+            struct state b = *without;
+            same = step(s->ops, o, &b, (enum variant)u) && a.value == b.value &&
+                   a.expiry == b.expiry;
+        }
+        if (!same)
+            return true;
+    }
+    return false;
+}
+
+// Is there a use for an operation of unknown outcome that turns `without` into `with` now? Either
+// something known can come next and notices, or another unknown one that builds on it is of use.
+static bool is_useful(struct search *s, const struct state *without, const struct state *with,
+                      int depth)
+{
+    struct event *e = s->head.next;
+    for (; e && !e->is_return; e = e->next) {
+        const struct op *op = &s->ops[e->op];
+        if (op->unknown == NONE && (op->previous == NONE || s->ops[op->previous].taken) &&
+            notices(s, e->op, without, with))
+            return true;
+    }
+    for (e = s->head.next; e && !e->is_return; e = e->next) {
+        struct op *op = &s->ops[e->op];
+        if (op->unknown == NONE || op->taken || (op->kind != INCR && op->kind != APPEND))
+            continue;
+        struct state next = *with;
+        if (depth == 0)
+            return true; // who knows
+        op->taken = true;
+        bool useful = step(s->ops, e->op, &next, LIVE) && is_useful(s, with, &next, depth - 1);
+        op->taken = false;
+        if (useful)
+            return true;
+    }
+    return false;
 }
 
 // May `op` be tried in this pass, and how would it leave the register?
@@ -458,9 +621,16 @@ static bool candidate(struct search *s, int index, enum pass pass, enum variant 
     *after = s->state;
     if (!step(s->ops, index, after, variant))
         return false;
+    if (buries(s, op, after))
+        return false;
     bool same = after->value == s->state.value && after->expiry == s->state.expiry;
-    if (pass == UNKNOWN)
-        return !same; // what changes nothing need not have happened
+    if (pass == UNKNOWN) {
+        struct op *self = &s->ops[index];
+        self->taken = true; // not a use for itself
+        bool useful = !same && is_useful(s, &s->state, after, 3);
+        self->taken = false;
+        return useful;
+    }
     return (pass == READS) == (same && is_read(op));
 }
 
@@ -613,12 +783,14 @@ static enum verdict check_key(struct op *ops, int count)
         exit(2);
     memory_init(&s.memory, words);
     link_events(&s);
+    demands_begin(&s);
     enum verdict verdict = search_run(&s);
     if (verdict == VIOLATION)
         report(&s);
     else if (verdict == UNDECIDED)
         printf("key %s: undecided after %" PRIu64 " configurations of %d operations, %d unknown\n",
                keys.text[ops[0].key], s.memory.count, count, unknown);
+    demands_end(&s);
     memory_deinit(&s.memory);
     free(s.events);
     free(s.used);
