@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 
 static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is one page");
-static_assert(offsetof(struct block, data) + BLOCK_ROOM <= BLOCK_BYTES, "data fits its block");
+static_assert(offsetof(struct block, data) == 16, "data is aligned for any object");
 
 enum { CACHE_MAX = 64, CACHE_BATCH = 32, HUGE_PAGE = 2 * 1024 * 1024 };
 

@@ -18,7 +18,7 @@ struct block {
     struct block *next;
     uint16_t begin; // first byte in use within data
     uint16_t end;   // one past the last
-    uint8_t data[BLOCK_BYTES - 16];
+    _Alignas(16) uint8_t data[BLOCK_BYTES - 16]; // fit for any object
 };
 enum { BLOCK_ROOM = BLOCK_BYTES - 16 };
 

@@ -97,7 +97,9 @@ bool compact_one(struct shard *shard)
         number = other;
         queue = &shard->main;
     }
-    return number != SEGMENT_NONE && compact_segment(shard, queue, number);
+    uint64_t before = queue->span;
+    // Long keys moved may leave as much unused at the end of a segment as was dead.
+    return number != SEGMENT_NONE && compact_segment(shard, queue, number) && queue->span < before;
 }
 
 // --- relocation

@@ -10,6 +10,7 @@
 enum {
     PAGE = 4096,
     SEGMENTS_WANTED = 1024, // per shard: SEGMENT_SLACK of them are half a percent, as their heads
+    LOAD_PERCENT = 87,      // of the index, with items of the size expected
     SEGMENT_SHIFT_MIN = 12,
     SEGMENT_SHIFT_MAX = 18,
     SEGMENTS_MIN = 32,
@@ -35,13 +36,14 @@ uint64_t map_share(const struct cache *cache, size_t bytes)
 bool map_sizes(const struct cache *cache, uint64_t bytes, struct sizes *sizes)
 {
     uint64_t item = cache->options.item_bytes, segment = 1ULL << cache->segment_shift;
-    // An item costs its bytes, 8 B × 10/9 in the index, 4 B as a ghost, its part of a segment head.
-    uint64_t cost_x90 = item * 90 + 800 + 360 + sizeof(struct segment) * 90 * item / segment;
-    uint64_t items = bytes * 90 / cost_x90;
+    // An item costs its bytes, a slot at the index's load, a ghost, its part of a segment's head.
+    uint64_t cost_x100 = item * 100 + 8 * 10000 / LOAD_PERCENT + 4 * 100 +
+                         sizeof(struct segment) * 100 * item / segment;
+    uint64_t items = bytes * 100 / cost_x100;
     if (cache->options.log_bytes != 0 && items > cache->options.log_bytes / item)
         items = cache->options.log_bytes / item;
     struct sizes s = {0};
-    s.home_lines = items * 10 / 9 / LINE_SLOTS + 1;
+    s.home_lines = items * 100 / LOAD_PERCENT / LINE_SLOTS + 1;
     s.index_bytes = (s.home_lines + PROBE_LINES - 1) * 64;
     s.ghost_sets = items / GHOST_WAYS + 1;
     s.ghost_bytes = s.ghost_sets * GHOST_WAYS * 4;

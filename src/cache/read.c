@@ -32,14 +32,15 @@ struct lookup {
     struct cache_hit *hit;
 };
 
-// The rest of a value that does not end in its first segment. False when that can't be.
-static bool copy_chain(const struct shard *shard, uint64_t offset, uint8_t *out, size_t size)
+// Copies a value that does not end in its first segment, `number`, where it begins at byte `at`,
+// the segment's end at most. False when the chain ends too early: it changed meanwhile.
+static bool copy_chain(const struct shard *shard, uint64_t number, uint64_t at, uint8_t *out,
+                       size_t size)
 {
-    uint64_t bytes = segment_bytes(shard), left = bytes - (offset & (bytes - 1));
-    uint64_t number = offset >> shard->segment_shift;
     for (;;) {
-        size_t part = size < left ? size : (size_t)left;
-        words_read(out, shard->log + offset / 8, offset % 8, part);
+        size_t left = (size_t)(segment_bytes(shard) - at);
+        size_t part = size < left ? size : left;
+        words_read(out, shard->log + ((number << shard->segment_shift) + at) / 8, at % 8, part);
         out += part;
         size -= part;
         if (size == 0)
@@ -48,8 +49,7 @@ static bool copy_chain(const struct shard *shard, uint64_t offset, uint8_t *out,
         if (next < 0)
             return false;
         number = (uint64_t)next;
-        offset = number << shard->segment_shift;
-        left = bytes;
+        at = 0;
     }
 }
 
@@ -63,7 +63,8 @@ static inline enum seen read_entry(const struct shard *shard, uint64_t offset,
     if (entry->key_size != ref->key.size || entry->scope_size != ref->scope.size)
         return SEEN_OTHER;
     uint32_t front = entry_front(entry);
-    uint64_t left = segment_bytes(shard) - (offset & (segment_bytes(shard) - 1));
+    uint64_t begin = offset & (segment_bytes(shard) - 1);
+    uint64_t left = segment_bytes(shard) - begin;
     if (__builtin_expect(front > left, 0))
         return SEEN_CHANGED;
     if (!words_equal(at + entry->head / 8, 4, ref->key.data, ref->key.size))
@@ -82,8 +83,9 @@ static inline enum seen read_entry(const struct shard *shard, uint64_t offset,
         words_read(look->out, at + front / 8, front % 8, entry->value_size);
         return SEEN_HIT;
     }
-    return copy_chain(shard, offset + front, look->out, entry->value_size) ? SEEN_HIT
-                                                                           : SEEN_CHANGED;
+    bool whole = copy_chain(shard, offset >> shard->segment_shift, begin + front, look->out,
+                            entry->value_size);
+    return whole ? SEEN_HIT : SEEN_CHANGED;
 }
 
 static void raise_frequency(word *at, uint64_t slot)

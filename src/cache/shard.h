@@ -20,7 +20,7 @@
 
 enum {
     LINE_SLOTS = 8,    // slots of an index bucket: one cache line
-    PROBE_LINES = 4,   // buckets a key may live in, from its home bucket on
+    PROBE_LINES = 5,   // buckets a key may live in, from its home bucket on
     SEGMENT_SLACK = 5, // segments beyond the limit: partly used ends of two queues, and moving
     FREQUENCY_MAX = 3,
     PROMOTE_AT = 2,    // frequency at which the small queue's oldest moves to the main queue
@@ -247,7 +247,7 @@ static inline bool entry_worth(uint64_t slot)
 }
 
 // --- compact.c: under the lock
-// Gives back the segment with the most dead bytes. False when there is none worth it.
+// Gives back the segment with the most dead bytes. False when that made no room.
 bool compact_one(struct shard *shard);
 // Moves the content of segment `from` to the free segment `to`, in place in its queue.
 void compact_relocate(struct shard *shard, uint32_t from, uint32_t to);

@@ -259,7 +259,7 @@ int store_url_parse(const char *text, struct config_store *out, char reason[CONF
         code = kind_refuse(text, reason);
     if (code != 0)
         return code;
-    struct text name = {store.name, sizeof(store.name), 0};
+    struct print name = {store.name, sizeof(store.name), 0};
     store_url_print(&store, STORE_NAME, &name);
     if (name.size >= sizeof(store.name))
         return refuse(reason, "the URL without its password is longer than %d bytes",
@@ -268,31 +268,31 @@ int store_url_parse(const char *text, struct config_store *out, char reason[CONF
     return 0;
 }
 
-static void percent_encode(struct text *text, const char *bytes)
+static void percent_encode(struct print *text, const char *bytes)
 {
     for (const unsigned char *c = (const unsigned char *)bytes; *c != '\0'; c++) {
         if (is_alnum((char)*c) || strchr("-._~", *c) != NULL)
-            text_add(text, "%c", *c);
+            print_add(text, "%c", *c);
         else
-            text_add(text, "%%%02X", *c);
+            print_add(text, "%%%02X", *c);
     }
 }
 
-void store_url_print(const struct config_store *store, enum store_shown shown, struct text *text)
+void store_url_print(const struct config_store *store, enum store_shown shown, struct print *text)
 {
     const char *address = store->address;
     bool is_unix = strncmp(address, "unix:", 5) == 0;
     bool password = store->password[0] != '\0' && shown != STORE_NAME;
     bool userinfo = store->user[0] != '\0' || password;
-    text_add(text, "%s", !is_unix ? "redis://" : userinfo ? "unix://" : "unix:");
+    print_add(text, "%s", !is_unix ? "redis://" : userinfo ? "unix://" : "unix:");
     percent_encode(text, store->user);
     if (password && shown == STORE_MASKED)
-        text_add(text, ":***");
+        print_add(text, ":***");
     if (password && shown == STORE_REVEALED) {
-        text_add(text, ":");
+        print_add(text, ":");
         percent_encode(text, store->password);
     }
-    text_add(text, "%s%s", userinfo ? "@" : "", is_unix ? address + 5 : address);
+    print_add(text, "%s%s", userinfo ? "@" : "", is_unix ? address + 5 : address);
     if (store->db != 0)
-        text_add(text, "%s%u", is_unix ? "?db=" : "/", store->db);
+        print_add(text, "%s%u", is_unix ? "?db=" : "/", store->db);
 }

@@ -16,4 +16,4 @@ int address_parse(const char *text, enum address_use use, char out[CONFIG_TEXT],
 // User and password are percent-decoded. The reason never repeats what may hold a password.
 int store_url_parse(const char *text, struct config_store *out, char reason[CONFIG_REASON]);
 enum store_shown { STORE_NAME, STORE_MASKED, STORE_REVEALED }; // without password, "***", as it is
-void store_url_print(const struct config_store *store, enum store_shown shown, struct text *text);
+void store_url_print(const struct config_store *store, enum store_shown shown, struct print *text);

@@ -21,7 +21,7 @@ struct kind { // of value
     int (*parse)(const struct setting *setting);
     // Prints the value as arguments. `reveal`: passwords too, for comparing and tests.
     void (*print)(const struct directive *directive, const void *owner, bool reveal,
-                  struct text *text);
+                  struct print *text);
 };
 
 struct directive {
@@ -53,4 +53,4 @@ void rule_defaults(struct config_cache_rule *rule);
 void rule_clear(struct config_cache_rule *rule); // nothing given
 bool rule_same_prefixes(const struct config_cache_rule *a, const struct config_cache_rule *b);
 // "prefix… {", the lines and "}".
-void rule_print(const struct config_cache_rule *rule, bool reveal, struct text *text);
+void rule_print(const struct config_cache_rule *rule, bool reveal, struct print *text);

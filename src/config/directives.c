@@ -211,7 +211,7 @@ int config_get(const struct config *config, const char *directive, char *out, si
     const struct directive *d = directive_find(directive);
     if (d == NULL)
         return WEIR_ENOENT;
-    struct text text = {out, room, 0};
+    struct print text = {out, room, 0};
     if (room > 0)
         out[0] = '\0';
     d->kind->print(d, config, false, &text);
@@ -223,7 +223,7 @@ static bool same_value(const struct directive *d, const struct config *a, const 
     if (d->kind == &kind_password_file && strcmp(a->password_file, b->password_file) == 0)
         return a->password_file[0] == '\0' || strcmp(a->store.password, b->store.password) == 0;
     char before[CONFIG_TEXT * 20], after[CONFIG_TEXT * 20]; // listen, the longest: 16 addresses
-    struct text a_text = {before, sizeof(before), 0}, b_text = {after, sizeof(after), 0};
+    struct print a_text = {before, sizeof(before), 0}, b_text = {after, sizeof(after), 0};
     before[0] = after[0] = '\0';
     d->kind->print(d, a, true, &a_text);
     d->kind->print(d, b, true, &b_text);
@@ -233,12 +233,12 @@ static bool same_value(const struct directive *d, const struct config *a, const 
 void config_frozen_changes(const struct config *old_config, const struct config *new_config,
                            char *out, size_t room)
 {
-    struct text text = {out, room, 0};
+    struct print text = {out, room, 0};
     if (room > 0)
         out[0] = '\0';
     for (unsigned i = 0; i < DIRECTIVE_COUNT; i++) {
         const struct directive *d = &DIRECTIVE_TABLE[i];
         if (!d->shown.live && !same_value(d, old_config, new_config))
-            text_add(&text, "%s%s", text.size > 0 ? ", " : "", d->shown.name);
+            print_add(&text, "%s%s", text.size > 0 ? ", " : "", d->shown.name);
     }
 }

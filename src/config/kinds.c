@@ -27,10 +27,10 @@ static int text_set(const struct setting *setting, const char *value)
     return 0;
 }
 
-static void text_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void text_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     (void)reveal;
-    text_add_word(text, (const char *)owner + d->field);
+    print_word(text, (const char *)owner + d->field);
 }
 
 static int bool_read(const struct setting *setting)
@@ -41,10 +41,10 @@ static int bool_read(const struct setting *setting)
     return 0;
 }
 
-static void bool_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void bool_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     (void)reveal;
-    text_add(text, *((const bool *)((const char *)owner + d->field)) ? "yes" : "no");
+    print_add(text, *((const bool *)((const char *)owner + d->field)) ? "yes" : "no");
 }
 
 const struct kind kind_bool = {1, bool_read, bool_show};
@@ -80,13 +80,13 @@ static int level_read(const struct setting *setting)
     return setting_refuse(setting, "'%.40s' is none of debug, info, warn, error", text);
 }
 
-static void level_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void level_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     (void)reveal;
     enum log_level level = *(const enum log_level *)((const char *)owner + d->field);
     for (size_t i = 0; i < 4; i++)
         if (LEVELS[i].level == level)
-            text_add(text, "%s", LEVELS[i].name);
+            print_add(text, "%s", LEVELS[i].name);
 }
 
 const struct kind kind_level = {1, level_read, level_show};
@@ -135,14 +135,14 @@ static int listen_read(const struct setting *setting)
 }
 
 static void listen_show(const struct directive *d, const void *owner, bool reveal,
-                        struct text *text)
+                        struct print *text)
 {
     (void)d;
     (void)reveal;
     const struct config *config = owner;
     for (unsigned i = 0; i < config->listens; i++) {
-        text_add(text, "%s", i > 0 ? " " : "");
-        text_add_word(text, config->listen[i].address);
+        print_add(text, "%s", i > 0 ? " " : "");
+        print_word(text, config->listen[i].address);
     }
 }
 
@@ -164,19 +164,19 @@ static int store_read(const struct setting *setting)
     return 0;
 }
 
-static void store_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void store_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     (void)d;
     const struct config *config = owner;
     char url[4 * CONFIG_TEXT] = "";
-    struct text shown = {url, sizeof(url), 0};
+    struct print shown = {url, sizeof(url), 0};
     if (config->store_set)
         store_url_print(&config->store,
                         config->password_file[0] != '\0' ? STORE_NAME
                         : reveal                         ? STORE_REVEALED
                                                          : STORE_MASKED,
                         &shown);
-    text_add_word(text, url);
+    print_word(text, url);
 }
 
 const struct kind kind_store = {1, store_read, store_show};
@@ -192,12 +192,12 @@ static int secret_read(const struct setting *setting)
 }
 
 static void secret_show(const struct directive *d, const void *owner, bool reveal,
-                        struct text *text)
+                        struct print *text)
 {
     const struct config *config = owner;
     const char *secret = (const char *)owner + d->field;
     bool from_file = config->requirepass_file[0] != '\0';
-    text_add_word(text, from_file || secret[0] == '\0' ? "" : reveal ? secret : "***");
+    print_word(text, from_file || secret[0] == '\0' ? "" : reveal ? secret : "***");
 }
 
 const struct kind kind_secret = {1, secret_read, secret_show};

@@ -16,6 +16,7 @@
 #include "config/load.h"
 #include "base/err.h"
 #include "config/suggest.h"
+#include "config/value.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -142,9 +143,8 @@ static void block_open(struct load *load, const struct word *word, unsigned coun
     load->block = BLOCK_RULE;
     load->rule_seen = 0;
     rule_clear(&load->rule);
-    bool is_switch = count == 2 && word[1].bare && (strcasecmp(word[1].text, "on") == 0 ||
-                                                    strcasecmp(word[1].text, "off") == 0);
-    if (is_switch)
+    bool on;
+    if (count == 2 && word[1].bare && value_bool_parse(word[1].text, &on) == 0)
         ERROR(load, "`cache %s` and a block stand on lines of their own (a prefix of that name is "
                     "quoted)", word[1].text);
     else if (count > 1)

@@ -18,18 +18,18 @@ int setting_refuse(const struct setting *setting, const char *format, ...)
 
 struct number {
     int (*parse)(const char *text, uint64_t *out);
-    void (*print)(struct text *text, uint64_t value);
+    void (*print)(struct print *text, uint64_t value);
     const char *what;
 };
 
-static void count_print(struct text *text, uint64_t value)
+static void count_print(struct print *text, uint64_t value)
 {
-    text_add(text, "%" PRIu64, value);
+    print_add(text, "%" PRIu64, value);
 }
 
-static void seconds_print(struct text *text, uint64_t value)
+static void seconds_print(struct print *text, uint64_t value)
 {
-    text_add(text, "%" PRIu64, value);
+    print_add(text, "%" PRIu64, value);
 }
 
 static int seconds_parse(const char *text, uint64_t *out)
@@ -55,9 +55,9 @@ static int mode_parse(const char *text, uint64_t *out)
     return 0;
 }
 
-static void mode_print(struct text *text, uint64_t value)
+static void mode_print(struct print *text, uint64_t value)
 {
-    text_add(text, "%04" PRIo64, value);
+    print_add(text, "%04" PRIo64, value);
 }
 
 // A bare number is in microseconds, as Redis has it; with a unit it is a time.
@@ -93,7 +93,7 @@ static int number_read(const struct setting *setting, const struct number *numbe
         return setting_refuse(setting, "'%.40s' is not %s", text, number->what);
     if (code != 0 || value < d->min || value > d->max) {
         char least[32], most[32];
-        struct text a = {least, sizeof(least), 0}, b = {most, sizeof(most), 0};
+        struct print a = {least, sizeof(least), 0}, b = {most, sizeof(most), 0};
         number->print(&a, d->min);
         number->print(&b, d->max);
         setting_refuse(setting, "'%.40s' is out of bounds: %s to %s", text, least, most);
@@ -134,7 +134,7 @@ static unsigned narrow(const struct directive *d, const void *owner)
         return width##_read(setting, &number);                                                     \
     }                                                                                              \
     static void name##_show(const struct directive *d, const void *owner, bool reveal,             \
-                            struct text *text)                                                     \
+                            struct print *text)                                                     \
     {                                                                                              \
         (void)reveal;                                                                              \
         number.print(text, width(d, owner));                                                       \
@@ -155,10 +155,10 @@ static int mode_read(const struct setting *setting)
     return code;
 }
 
-static void mode_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void mode_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     (void)reveal;
-    text_add(text, "%s", (const char *)owner + d->field);
+    print_add(text, "%s", (const char *)owner + d->field);
 }
 
 const struct kind kind_mode = {1, mode_read, mode_show};
@@ -172,13 +172,13 @@ static int micros_read(const struct setting *setting)
 }
 
 static void micros_show(const struct directive *d, const void *owner, bool reveal,
-                        struct text *text)
+                        struct print *text)
 {
     (void)reveal;
     if (wide(d, owner) == UINT64_MAX)
-        text_add(text, "-1");
+        print_add(text, "-1");
     else
-        text_add(text, "%" PRIu64, wide(d, owner));
+        print_add(text, "%" PRIu64, wide(d, owner));
 }
 
 const struct kind kind_micros = {1, micros_read, micros_show};

@@ -17,11 +17,11 @@ void report_add(struct report *report, int code, const char *place, unsigned lin
     if (report->code == 0)
         report->code = code;
     char message[CONFIG_TEXT + CONFIG_REASON];
-    struct text text = {message, sizeof(message), 0};
+    struct print text = {message, sizeof(message), 0};
     if (line > 0)
-        text_add(&text, "%.200s:%u: ", place, line);
+        print_add(&text, "%.200s:%u: ", place, line);
     else
-        text_add(&text, "%.200s: ", place);
+        print_add(&text, "%.200s: ", place);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message + text.size, sizeof(message) - text.size, format, arguments);
@@ -53,7 +53,7 @@ int report_end(struct report *report)
     return report->code;
 }
 
-void text_add(struct text *text, const char *format, ...)
+void print_add(struct print *text, const char *format, ...)
 {
     size_t left = text->size < text->room ? text->room - text->size : 0;
     va_list arguments;
@@ -76,20 +76,20 @@ static bool stands_bare(const char *word)
     return true;
 }
 
-void text_add_word(struct text *text, const char *word)
+void print_word(struct print *text, const char *word)
 {
     if (stands_bare(word)) {
-        text_add(text, "%s", word);
+        print_add(text, "%s", word);
         return;
     }
-    text_add(text, "\"");
+    print_add(text, "\"");
     for (const unsigned char *c = (const unsigned char *)word; *c != '\0'; c++) {
         if (*c < ' ' || *c == 0x7f)
-            text_add(text, "\\x%02x", *c);
+            print_add(text, "\\x%02x", *c);
         else if (*c == '"' || *c == '\\' || *c == '$')
-            text_add(text, "\\%c", *c);
+            print_add(text, "\\%c", *c);
         else
-            text_add(text, "%c", *c);
+            print_add(text, "%c", *c);
     }
-    text_add(text, "\"");
+    print_add(text, "\"");
 }

@@ -19,11 +19,11 @@ __attribute__((format(printf, 5, 6))) void report_add(struct report *report, int
 // Says how many lines were left out. Returns 0, or the code of the first error.
 int report_end(struct report *report);
 
-// Appending to a bounded text; `size` counts what would be needed.
-struct text {
+// Printing into a bounded text; `size` counts what would be needed.
+struct print {
     char *out;
     size_t room, size;
 };
-__attribute__((format(printf, 2, 3))) void text_add(struct text *text, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void print_add(struct print *text, const char *format, ...);
 // As a word of a configuration file: quoted where it has to be.
-void text_add_word(struct text *text, const char *word);
+void print_word(struct print *text, const char *word);

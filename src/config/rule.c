@@ -62,14 +62,18 @@ static int prefix_read(const struct setting *setting)
 }
 
 static void prefix_show(const struct directive *d, const void *owner, bool reveal,
-                        struct text *text)
+                        struct print *text)
 {
     (void)d;
     (void)reveal;
     const struct config_cache_rule *rule = owner;
     for (unsigned i = 0; i < rule->prefixes; i++) {
-        text_add(text, "%s", i > 0 ? " " : "");
-        text_add_word(text, rule->prefix[i]);
+        bool on;
+        print_add(text, "%s", i > 0 ? " " : "");
+        if (value_bool_parse(rule->prefix[i], &on) == 0) // `cache on {` is refused
+            print_add(text, "\"%s\"", rule->prefix[i]);
+        else
+            print_word(text, rule->prefix[i]);
     }
 }
 
@@ -107,15 +111,15 @@ static int commands_read(const struct setting *setting)
 }
 
 static void commands_show(const struct directive *d, const void *owner, bool reveal,
-                          struct text *text)
+                          struct print *text)
 {
     (void)d;
     (void)reveal;
     const struct config_cache_rule *rule = owner;
     if (rule->commands == 0)
-        text_add(text, "*");
+        print_add(text, "*");
     for (unsigned i = 0; i < rule->commands; i++)
-        text_add(text, "%s%s", i > 0 ? " " : "", rule->command[i]);
+        print_add(text, "%s%s", i > 0 ? " " : "", rule->command[i]);
 }
 
 const struct kind kind_commands = {0, commands_read, commands_show};
@@ -129,7 +133,7 @@ static bool is_inherited(const struct directive *d, const struct config_cache_ru
            *(const uint64_t *)field == RULE_INHERIT;
 }
 
-void rule_print(const struct config_cache_rule *rule, bool reveal, struct text *text)
+void rule_print(const struct config_cache_rule *rule, bool reveal, struct print *text)
 {
     unsigned count;
     const struct directive *table = rule_table(&count);
@@ -138,13 +142,13 @@ void rule_print(const struct config_cache_rule *rule, bool reveal, struct text *
             continue;
         if (table[i].kind == &kind_prefix) {
             table[i].kind->print(&table[i], rule, reveal, text);
-            text_add(text, "%s{", rule->prefixes > 0 ? " " : "");
+            print_add(text, "%s{", rule->prefixes > 0 ? " " : "");
             continue;
         }
-        text_add(text, "\n    %s ", table[i].shown.name);
+        print_add(text, "\n    %s ", table[i].shown.name);
         table[i].kind->print(&table[i], rule, reveal, text);
     }
-    text_add(text, "\n}");
+    print_add(text, "\n}");
 }
 
 static int cache_read(const struct setting *setting)
@@ -167,14 +171,14 @@ static bool is_plain(const struct config_cache_rule *rule)
 }
 
 // "on", and the blocks that differ from the defaults.
-static void cache_show(const struct directive *d, const void *owner, bool reveal, struct text *text)
+static void cache_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
 {
     const struct config *config = owner;
-    text_add(text, config->cache ? "on" : "off");
+    print_add(text, config->cache ? "on" : "off");
     for (unsigned i = 0; i < config->cache_rules; i++) {
         if (i == 0 && is_plain(&config->cache_rule[0]))
             continue;
-        text_add(text, "\n%s ", d->shown.name);
+        print_add(text, "\n%s ", d->shown.name);
         rule_print(&config->cache_rule[i], reveal, text);
     }
 }

@@ -35,16 +35,16 @@ static int scaled_parse(const char *text, const struct unit *units, uint64_t bar
 }
 
 // The largest unit that divides the number; `units` go from small to large.
-static void scaled_print(struct text *text, const struct unit *units, uint64_t number)
+static void scaled_print(struct print *text, const struct unit *units, uint64_t number)
 {
     const struct unit *best = NULL;
     for (const struct unit *unit = units; unit->name != NULL; unit++)
         if (number % unit->factor == 0)
             best = unit;
     if (number == 0 || best == NULL)
-        text_add(text, "%" PRIu64, number);
+        print_add(text, "%" PRIu64, number);
     else
-        text_add(text, "%" PRIu64 "%s", number / best->factor, best->name);
+        print_add(text, "%" PRIu64 "%s", number / best->factor, best->name);
 }
 
 static const struct unit BINARY[] = {
@@ -80,12 +80,12 @@ int value_bool_parse(const char *text, bool *out)
     return 0;
 }
 
-void value_size_print(struct text *text, uint64_t bytes)
+void value_size_print(struct print *text, uint64_t bytes)
 {
     scaled_print(text, BINARY, bytes);
 }
 
-void value_duration_print(struct text *text, uint64_t ms)
+void value_duration_print(struct print *text, uint64_t ms)
 {
     scaled_print(text, TIMES, ms);
 }

@@ -1,8 +1,8 @@
 // Prometheus text exposition 0.0.4: every family once, HELP and TYPE before its samples, base
 // units. Numbers of seconds are written from integers, so that no locale and no rounding touches
 // them.
+#include "observe/render.h"
 #include "observe/stats.h"
-#include "observe/text.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,23 +32,23 @@ static const char *label(char out[LABEL_BYTES], const char *value)
     return out;
 }
 
-static void family(struct text *t, const char *name, const char *type, const char *help)
+static void family(struct render *t, const char *name, const char *type, const char *help)
 {
-    text_add(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    render_add(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void single(struct text *t, const char *name, const char *type, const char *help,
+static void single(struct render *t, const char *name, const char *type, const char *help,
                    uint64_t value)
 {
     family(t, name, type, help);
-    text_add(t, "%s %" PRIu64 "\n", name, value);
+    render_add(t, "%s %" PRIu64 "\n", name, value);
 }
 
-static void add_process(struct text *t, const struct stats *s)
+static void add_process(struct render *t, const struct stats *s)
 {
     char version[LABEL_BYTES];
     family(t, "weir_build_info", "gauge", "Always 1; the version is a label");
-    text_add(t, "weir_build_info{version=\"%s\"} 1\n", label(version, s->version));
+    render_add(t, "weir_build_info{version=\"%s\"} 1\n", label(version, s->version));
     single(t, "weir_uptime_seconds", "gauge", "Seconds since start", s->uptime_s);
     single(t, "weir_ready", "gauge", "1 when a store is up and the listeners are open", s->ready);
     single(t, "weir_draining", "gauge", "1 while clients are sent away before the end",
@@ -58,10 +58,10 @@ static void add_process(struct text *t, const struct stats *s)
            "Share of the last second that a worker thread was not waiting");
     unsigned count = sizeof s->thread_busy / sizeof s->thread_busy[0];
     for (unsigned i = 0; i < s->threads && i < count; i++)
-        text_add(t, "weir_thread_busy_ratio{thread=\"%u\"} %.4f\n", i, s->thread_busy[i]);
+        render_add(t, "weir_thread_busy_ratio{thread=\"%u\"} %.4f\n", i, s->thread_busy[i]);
 }
 
-static void add_metrics(struct text *t, const struct stats *s)
+static void add_metrics(struct render *t, const struct stats *s)
 {
     for (enum metric id = 0; id < METRIC_COUNT; id++) {
         const struct metric_info *info = metric_info(id);
@@ -71,7 +71,7 @@ static void add_metrics(struct text *t, const struct stats *s)
     }
 }
 
-static void add_cache(struct text *t, const struct stats *s)
+static void add_cache(struct render *t, const struct stats *s)
 {
     single(t, "weir_cache_on", "gauge", "1 when reads may be answered from the near cache",
            strncmp(s->cache_state, "off", 3) != 0);
@@ -86,7 +86,7 @@ static void add_cache(struct text *t, const struct stats *s)
            s->cache_compactions);
 }
 
-static void add_memory(struct text *t, const struct stats *s)
+static void add_memory(struct render *t, const struct stats *s)
 {
     single(t, "weir_memory_limit_bytes", "gauge", "The limit on the process's memory",
            s->memory_limit);
@@ -97,10 +97,10 @@ static void add_memory(struct text *t, const struct stats *s)
     for (unsigned i = 0; i < s->memory_parts && i < STATS_MEMORY_PARTS; i++) {
         char part[LABEL_BYTES];
         label(part, s->memory[i].name);
-        text_add(t, "weir_memory_bytes{part=\"%s\",kind=\"used\"} %" PRIu64 "\n", part,
-                 s->memory[i].used_bytes);
-        text_add(t, "weir_memory_bytes{part=\"%s\",kind=\"total\"} %" PRIu64 "\n", part,
-                 s->memory[i].total_bytes);
+        render_add(t, "weir_memory_bytes{part=\"%s\",kind=\"used\"} %" PRIu64 "\n", part,
+                   s->memory[i].used_bytes);
+        render_add(t, "weir_memory_bytes{part=\"%s\",kind=\"total\"} %" PRIu64 "\n", part,
+                   s->memory[i].total_bytes);
     }
 }
 
@@ -129,26 +129,26 @@ static uint64_t node_requests(const struct stats_node *n)
     return n->requests_total;
 }
 
-static void add_node_info(struct text *t, const struct stats *s)
+static void add_node_info(struct render *t, const struct stats *s)
 {
     family(t, "weir_node_info", "gauge", "Always 1; what a node said about itself, as labels");
     for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
         char name[LABEL_BYTES], version[LABEL_BYTES], role[LABEL_BYTES];
-        text_add(t, "weir_node_info{node=\"%s\",version=\"%s\",role=\"%s\"} 1\n",
-                 label(name, s->node[i].name), label(version, s->node[i].version),
-                 label(role, s->node[i].role));
+        render_add(t, "weir_node_info{node=\"%s\",version=\"%s\",role=\"%s\"} 1\n",
+                   label(name, s->node[i].name), label(version, s->node[i].version),
+                   label(role, s->node[i].role));
     }
     family(t, "weir_node_vouched_age_seconds", "gauge",
            "Time since the newest answered request that vouches for cached entries");
     for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
         char name[LABEL_BYTES];
         uint64_t ms = s->node[i].vouched_age_ms;
-        text_add(t, "weir_node_vouched_age_seconds{node=\"%s\"} %" PRIu64 ".%03u\n",
-                 label(name, s->node[i].name), ms / 1000, (unsigned)(ms % 1000));
+        render_add(t, "weir_node_vouched_age_seconds{node=\"%s\"} %" PRIu64 ".%03u\n",
+                   label(name, s->node[i].name), ms / 1000, (unsigned)(ms % 1000));
     }
 }
 
-static void add_nodes(struct text *t, const struct stats *s)
+static void add_nodes(struct render *t, const struct stats *s)
 {
     static const struct {
         const char *name, *type, *help;
@@ -166,8 +166,8 @@ static void add_nodes(struct text *t, const struct stats *s)
         family(t, table[f].name, table[f].type, table[f].help);
         for (unsigned i = 0; i < s->nodes && i < STATS_NODES; i++) {
             char name[LABEL_BYTES];
-            text_add(t, "%s{node=\"%s\"} %" PRIu64 "\n", table[f].name,
-                     label(name, s->node[i].name), table[f].value(&s->node[i]));
+            render_add(t, "%s{node=\"%s\"} %" PRIu64 "\n", table[f].name,
+                       label(name, s->node[i].name), table[f].value(&s->node[i]));
         }
     }
 }
@@ -179,14 +179,14 @@ static bool is_bucket(unsigned bits)
     return bits <= 23 || (bits <= 35 && bits % 2 == 1);
 }
 
-static void add_bucket(struct text *t, const char *labels, uint64_t bound_ns, uint64_t below)
+static void add_bucket(struct render *t, const char *labels, uint64_t bound_ns, uint64_t below)
 {
-    text_add(t, "weir_command_duration_seconds_bucket{%s,le=\"%" PRIu64 ".%09" PRIu64 "\"} ",
-             labels, bound_ns / 1000000000, bound_ns % 1000000000);
-    text_add(t, "%" PRIu64 "\n", below);
+    render_add(t, "weir_command_duration_seconds_bucket{%s,le=\"%" PRIu64 ".%09" PRIu64 "\"} ",
+               labels, bound_ns / 1000000000, bound_ns % 1000000000);
+    render_add(t, "%" PRIu64 "\n", below);
 }
 
-static void add_latency(struct text *t, const struct stats_latency *l)
+static void add_latency(struct render *t, const struct stats_latency *l)
 {
     char command[LABEL_BYTES], node[LABEL_BYTES], labels[2 * LABEL_BYTES + 32];
     snprintf(labels, sizeof labels, "command=\"%s\",node=\"%s\"", label(command, l->command),
@@ -202,16 +202,16 @@ static void add_latency(struct text *t, const struct stats_latency *l)
         bits++;
     }
     static const char name[] = "weir_command_duration_seconds";
-    text_add(t, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, below);
-    text_add(t, "%s_sum{%s} %" PRIu64 ".%09" PRIu64 "\n", name, labels, l->view.sum_ns / 1000000000,
-             l->view.sum_ns % 1000000000);
-    text_add(t, "%s_count{%s} %" PRIu64 "\n", name, labels, below);
+    render_add(t, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, labels, below);
+    render_add(t, "%s_sum{%s} %" PRIu64 ".%09" PRIu64 "\n", name, labels,
+               l->view.sum_ns / 1000000000, l->view.sum_ns % 1000000000);
+    render_add(t, "%s_count{%s} %" PRIu64 "\n", name, labels, below);
 }
 
 size_t stats_render_prometheus(const struct stats *stats, const struct stats_latency *latency,
                                size_t count, char *out, size_t room)
 {
-    struct text t = {.out = out, .room = room};
+    struct render t = {.out = out, .room = room};
     add_process(&t, stats);
     add_metrics(&t, stats);
     add_cache(&t, stats);

@@ -38,7 +38,7 @@ static const struct command commands[COMMAND_COUNT] = {
 enum { NAME_ROOM = 24 };
 static const struct {
     uint8_t size;
-    uint8_t text[NAME_ROOM] __attribute__((nonstring));
+    uint8_t text[NAME_ROOM];
 } names[COMMAND_COUNT] = {
 #define COMMAND(ID, NAME) [COMMAND_##ID] = {sizeof(NAME) - 1, NAME},
 #include "wire/command_ids.inc"

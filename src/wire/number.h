@@ -10,21 +10,33 @@
 // included (the caller then takes its slow path).
 static inline const uint8_t *number_short(const uint8_t *at, const uint8_t *end, int64_t *value)
 {
-    if (end - at < 3)
+    if (end - at < 4)
+        return end - at == 3 && (uint8_t)(*at - '0') <= 9 && at[1] == '\r'
+                   ? (*value = *at - '0', at + 1)
+                   : NULL;
+    unsigned sum = (unsigned)*at - '0';
+    if (sum > 9)
         return NULL;
-    unsigned digit = (unsigned)*at - '0';
-    if (digit > 9)
+    if (at[1] == '\r') {
+        *value = sum;
+        return at + 1;
+    }
+    unsigned digit = (unsigned)at[1] - '0';
+    if (digit > 9 || sum == 0)
         return NULL;
-    unsigned sum = digit;
-    const uint8_t *start = at;
+    sum = sum * 10 + digit;
+    if (at[2] == '\r') {
+        *value = sum;
+        return at + 2;
+    }
     const uint8_t *last = end - at > 11 ? at + 9 : end - 2; // the last place where '\r' may stand
-    while (++at <= last) {
+    for (at += 2; at <= last; at++) {
         digit = (unsigned)*at - '0';
         if (digit > 9)
             break;
         sum = sum * 10 + digit;
     }
-    if (at > last || *at != '\r' || (*start == '0' && at - start > 1))
+    if (at > last || *at != '\r')
         return NULL;
     *value = sum;
     return at;

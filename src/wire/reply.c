@@ -6,23 +6,27 @@ static struct slice drop(struct slice bytes, size_t count)
     return slice_of(bytes.data + count, bytes.size - count);
 }
 
-// The frame behind its attributes, if it has any. Returns where it begins.
+// Passes elements that stand in front of another and are none themselves: attributes, and pushes
+// behind those. Returns where the frame's own element begins.
 static size_t skip_attributes(struct slice frame)
 {
     size_t at = 0;
     struct resp_element element;
     bool resp3;
-    while (at < frame.size && frame.data[at] == '|') {
-        long size = resp_element_parse(&element, drop(frame, at));
+    int64_t inside = 0; // elements of an attribute still to pass
+    while (at < frame.size) {
+        uint8_t type = frame.data[at];
+        if (inside == 0 && type != '|' && (type != '>' || at == 0))
+            return at;
+        long size = inside == 0 && type == '|' ? resp_element_parse(&element, drop(frame, at))
+                                               : resp_reply_length(drop(frame, at), &resp3);
         if (size <= 0)
             return frame.size;
         at += (size_t)size;
-        for (int64_t i = 0; i < element.value; i++) {
-            size = resp_reply_length(drop(frame, at), &resp3);
-            if (size <= 0)
-                return frame.size;
-            at += (size_t)size;
-        }
+        if (inside > 0)
+            inside -= type != '>';
+        else if (type == '|')
+            inside = element.value;
     }
     return at;
 }

@@ -6,7 +6,8 @@
 //     *4 :0 _ _ _           ->  *4 :0 $-1 $-1 *-1        PENDING
 //
 // Headers are rewritten as they come, so nesting needs no stack; attributes, and pushes inside a
-// frame, are left out.
+// frame, are left out. What stays as it is goes out in runs: a hash of a hundred fields is one new
+// header and one copy.
 //
 // Room: no element grows past twice its size plus the header of the top.
 //   ",5\r\n" (4 bytes) -> "$1\r\n5\r\n" (7), ",\r\n" (3) -> "$0\r\n\r\n" (6), and for n bytes of text
@@ -17,7 +18,8 @@
 
 struct rewrite {
     struct slice in;
-    size_t at;
+    size_t at;   // read up to here
+    size_t kept; // in[kept, at) goes out unchanged, and has not been copied yet
     uint8_t *out;
     size_t size, room;
     bool null_array; // nulls are "*-1"
@@ -30,6 +32,23 @@ static bool put(struct rewrite *r, const void *bytes, size_t size)
     if (size > 0)
         memcpy(r->out + r->size, bytes, size);
     r->size += size;
+    return true;
+}
+
+static bool flush(struct rewrite *r)
+{
+    size_t kept = r->kept;
+    r->kept = r->at;
+    return r->at == kept || put(r, r->in.data + kept, r->at - kept);
+}
+
+// Passes `size` bytes of the reply that something else takes the place of.
+static bool replace(struct rewrite *r, size_t size)
+{
+    if (!flush(r))
+        return false;
+    r->at += size;
+    r->kept = r->at;
     return true;
 }
 
@@ -62,13 +81,16 @@ static struct slice rest(const struct rewrite *r)
 
 static bool rewrite_line(struct rewrite *r, const struct resp_element *element, size_t head)
 {
-    struct slice line = slice_of(r->in.data + r->at, head);
-    r->at += head;
-    if (element->type == ',' || element->type == '(')
-        return put_bulk(r, slice_of(line.data + 1, head - 3));
+    if (!element->resp3) {
+        r->at += head;
+        return true;
+    }
+    const uint8_t *line = r->in.data + r->at;
+    if (!replace(r, head))
+        return false;
     if (element->type == '#')
-        return put(r, line.data[1] == 't' ? ":1\r\n" : ":0\r\n", 4);
-    return put(r, line.data, head);
+        return put(r, line[1] == 't' ? ":1\r\n" : ":0\r\n", 4);
+    return put_bulk(r, slice_of(line + 1, head - 3));
 }
 
 static bool rewrite_bulk(struct rewrite *r, const struct resp_element *element, size_t head)
@@ -78,39 +100,75 @@ static bool rewrite_bulk(struct rewrite *r, const struct resp_element *element, 
         return false;
     size_t whole = head + (size_t)element->value + 2;
     struct slice text = slice_of(bytes.data + head, (size_t)element->value);
-    r->at += whole;
+    if (element->type == '$') {
+        r->at += whole;
+        return true;
+    }
+    if (!replace(r, whole))
+        return false;
     if (element->type == '!')
         return put_blob_error(r, text);
-    if (element->type != '=')
-        return put(r, bytes.data, whole);
-    return text.size >= 4 && put_bulk(r, slice_of(text.data + 4, text.size - 4));
+    size_t prefix = text.size >= 4 ? 4 : 0; // "txt:"
+    return put_bulk(r, slice_of(text.data + prefix, text.size - prefix));
 }
 
 static bool rewrite_null(struct rewrite *r, const struct resp_element *element, size_t head)
 {
-    r->at += head;
-    bool array = element->type == '*' || (element->type == '_' && r->null_array);
-    return put(r, array ? "*-1\r\n" : "$-1\r\n", 5);
+    if (element->type != '_') {
+        r->at += head;
+        return true;
+    }
+    return replace(r, head) && put(r, r->null_array ? "*-1\r\n" : "$-1\r\n", 5);
 }
 
-// Passes `count` elements of no interest to RESP2.
-static bool skip_elements(struct rewrite *r, uint64_t count)
+static bool rewrite_header(struct rewrite *r, const struct resp_element *element, size_t head)
+{
+    if (element->type != '*')
+        return replace(r, head) && put_header(r, '*', element->value);
+    r->at += head;
+    return true;
+}
+
+// Leaves out a header and its `count` elements; pushes among them are none of them.
+static bool skip_elements(struct rewrite *r, size_t head, uint64_t count)
 {
     bool resp3;
-    while (count-- > 0) {
+    if (!replace(r, head))
+        return false;
+    while (count > 0) {
         long size = resp_reply_length(rest(r), &resp3);
         if (size <= 0)
             return false;
-        r->at += (size_t)size;
+        count -= r->in.data[r->at] != '>';
+        if (!replace(r, (size_t)size))
+            return false;
     }
     return true;
+}
+
+// A whole bulk at the front, or 0: most of what there is, told without taking it apart.
+static inline size_t plain_bulk(struct slice bytes)
+{
+    int64_t length = 0;
+    if (bytes.size < 6 || bytes.data[0] != '$')
+        return 0;
+    const uint8_t *end = bytes.data + bytes.size;
+    const uint8_t *stop = number_short(bytes.data + 1, end, &length);
+    if (stop == NULL || end - stop < length + 4)
+        return 0;
+    return (size_t)(stop - bytes.data) + (size_t)length + 4;
 }
 
 // Rewrites the next `left` elements with all they contain.
 static bool rewrite_elements(struct rewrite *r, uint64_t left, bool top)
 {
-    while (left > 0) {
+    for (; left > 0; left--) {
         struct resp_element element;
+        size_t bulk = plain_bulk(rest(r));
+        if (bulk > 0) {
+            r->at += bulk;
+            continue;
+        }
         long head = resp_element_parse(&element, rest(r));
         if (head <= 0)
             return false;
@@ -127,20 +185,17 @@ static bool rewrite_elements(struct rewrite *r, uint64_t left, bool top)
             break;
         case KIND_AGGREGATE:
         case KIND_ATTRIBUTE:
-            r->at += (size_t)head;
             if (element.kind == KIND_ATTRIBUTE || out_of_band) {
-                good = skip_elements(r, (uint64_t)element.value);
-                top = false;
+                good = skip_elements(r, (size_t)head, (uint64_t)element.value);
                 left += 1;
             } else {
-                good = put_header(r, '*', element.value);
+                good = rewrite_header(r, &element, (size_t)head);
                 left += (uint64_t)element.value;
-                top = false;
             }
+            top = false;
         }
         if (!good || left >> 62 != 0)
             return false;
-        left--;
     }
     return true;
 }
@@ -157,15 +212,13 @@ static bool rewrite_flat(struct rewrite *r, bool *done)
     if (resp_element_parse(&pair, inside) <= 0 || pair.kind != KIND_AGGREGATE)
         return true;
     *done = true;
-    r->at += (size_t)head;
-    if (!put_header(r, '*', top.value * 2))
+    if (!replace(r, (size_t)head) || !put_header(r, '*', top.value * 2))
         return false;
     for (int64_t i = 0; i < top.value; i++) {
         head = resp_element_parse(&pair, rest(r));
         if (head <= 0 || pair.type != '*' || pair.announced != 2)
             return false;
-        r->at += (size_t)head;
-        if (!rewrite_elements(r, 2, false))
+        if (!replace(r, (size_t)head) || !rewrite_elements(r, 2, false))
             return false;
     }
     return true;
@@ -179,13 +232,12 @@ static bool rewrite_map_pairs(struct rewrite *r, bool *done)
     if (head <= 0 || top.type != '%')
         return true;
     *done = true;
-    r->at += (size_t)head;
-    if (!put_header(r, '*', top.announced))
+    if (!replace(r, (size_t)head) || !put_header(r, '*', top.announced))
         return false;
     for (int64_t i = 0; i < top.announced; i++) {
         if (resp_element_parse(&key, rest(r)) <= 0 || key.type != '$' || key.kind != KIND_BULK)
             return false;
-        if (!put_header(r, '*', 2) || !rewrite_elements(r, 2, false))
+        if (!flush(r) || !put_header(r, '*', 2) || !rewrite_elements(r, 2, false))
             return false;
     }
     return true;
@@ -199,7 +251,7 @@ static bool rewrite_pending(struct rewrite *r, bool *done)
     if (!*done)
         return true;
     r->at += (size_t)head;
-    if (!put_header(r, '*', top.value) || !rewrite_elements(r, (uint64_t)top.value - 1, false))
+    if (!rewrite_elements(r, (uint64_t)top.value - 1, false))
         return false;
     r->null_array = true;
     return rewrite_elements(r, 1, false);
@@ -218,5 +270,5 @@ long resp_to_resp2(struct slice frame, enum resp2_shape shape, uint8_t *out, siz
         good = rewrite_pending(&r, &done);
     if (good && !done)
         good = rewrite_elements(&r, 1, true);
-    return good && r.at == frame.size ? (long)r.size : RESP_ERR_REPLY;
+    return good && r.at == frame.size && flush(&r) ? (long)r.size : RESP_ERR_REPLY;
 }

@@ -88,12 +88,23 @@ bool resp_element_judge(struct resp_element *out, const uint8_t *line, size_t si
     }
 }
 
+// The first '\r'; headers that are not text are too short for memchr to pay.
+static inline const uint8_t *find_end(const uint8_t *at, size_t window, bool text)
+{
+    if (text)
+        return memchr(at, '\r', window);
+    for (const uint8_t *end = at + window; at < end; at++)
+        if (*at == '\r')
+            return at;
+    return NULL;
+}
+
 // Bytes up to and with the CRLF, 0 when it isn't there yet, or RESP_ERR_REPLY.
 static long line_size(struct slice bytes)
 {
     bool text = resp_is_text_line(bytes.data[0]);
     size_t window = text || bytes.size < NUMBER_LINE_MAX ? bytes.size : NUMBER_LINE_MAX - 1;
-    const uint8_t *stop = memchr(bytes.data, '\r', window);
+    const uint8_t *stop = find_end(bytes.data, window, text);
     if (stop == NULL)
         return is_type(bytes.data[0]) && (text || window < NUMBER_LINE_MAX - 1) ? 0
                                                                                : RESP_ERR_REPLY;
@@ -197,20 +208,35 @@ static long gather_header(struct resp_scan *scan, const uint8_t *at, size_t size
     return enter_element(scan, &element) ? 1 : RESP_ERR_REPLY;
 }
 
-// What nearly all elements are: bulks and small numbers, whole.
-static inline long short_header(struct resp_element *element, const uint8_t *at, size_t size)
+// What nearly all elements are, whole: bulks (payload included), small numbers, array headers.
+// Returns the bytes passed, or 0 for all else.
+static inline size_t pass_common(struct resp_scan *scan, const uint8_t *at, size_t size)
 {
-    if (*at != '$' && *at != ':')
-        return 0;
+    uint8_t type = *at;
     int64_t value = 0;
+    if (type != '$' && type != ':' && type != '*')
+        return 0;
     const uint8_t *stop = number_short(at + 1, at + size, &value);
     if (stop == NULL || stop[1] != '\n')
         return 0;
-    *element = (struct resp_element){.type = *at,
-                                     .kind = *at == '$' ? KIND_BULK : KIND_LINE,
-                                     .value = value,
-                                     .announced = *at == '$' ? value : 0};
-    return stop + 2 - at;
+    size_t passed = (size_t)(stop + 2 - at);
+    if (type == '$') {
+        size_t whole = passed + (size_t)value + 2;
+        if (whole > size || at[whole - 2] != '\r' || at[whole - 1] != '\n')
+            return 0;
+        passed = whole;
+    }
+    if (scan->top_type == 0) {
+        scan->top_type = type;
+        scan->top_count = type == ':' ? 0 : value;
+    }
+    if (type == '*') {
+        if (scan->elements_left >> 61 != 0)
+            return 0;
+        scan->elements_left += (uint64_t)value;
+    }
+    scan->elements_left--;
+    return passed;
 }
 
 static long pass_header(struct resp_scan *scan, const uint8_t *at, size_t size)
@@ -218,9 +244,7 @@ static long pass_header(struct resp_scan *scan, const uint8_t *at, size_t size)
     if (scan->line_size > 0)
         return gather_header(scan, at, size);
     struct resp_element element;
-    long head = short_header(&element, at, size);
-    if (head == 0)
-        head = resp_element_parse(&element, slice_of(at, size));
+    long head = resp_element_parse(&element, slice_of(at, size));
     if (head == 0)
         return gather_header(scan, at, size);
     if (head < 0 || !enter_element(scan, &element))
@@ -234,8 +258,12 @@ long resp_scan_feed(struct resp_scan *scan, struct slice bytes)
     while (at < bytes.size && !scan->done) {
         const uint8_t *data = bytes.data + at;
         size_t left = bytes.size - at;
-        long passed = scan->payload_left > 0 ? pass_payload(scan, data, left)
-                                             : pass_header(scan, data, left);
+        size_t common = 0;
+        if (scan->payload_left == 0 && scan->line_size == 0)
+            common = pass_common(scan, data, left);
+        long passed = common > 0               ? (long)common
+                      : scan->payload_left > 0 ? pass_payload(scan, data, left)
+                                               : pass_header(scan, data, left);
         if (passed < 0)
             return passed;
         at += (size_t)passed;
@@ -271,22 +299,42 @@ static inline long bulk_length(struct slice bytes)
     return bytes.data[total - 2] == '\r' && bytes.data[total - 1] == '\n' ? (long)total : 0;
 }
 
+static inline bool begins(struct slice bytes, const char *text, size_t size)
+{
+    return bytes.size >= size && memcmp(bytes.data, text, size) == 0;
+}
+
+// What is told at a glance; 0 for all else.
+static inline long common_length(struct slice bytes, bool *is_resp3)
+{
+    int64_t value = 0;
+    const uint8_t *stop;
+    switch (bytes.data[0]) {
+    case '$':
+        if (bytes.size > 1 && bytes.data[1] == '-')
+            return begins(bytes, "$-1\r\n", 5) ? 5 : 0;
+        return bulk_length(bytes);
+    case ':':
+        stop = number_short(bytes.data + 1, bytes.data + bytes.size, &value);
+        return stop != NULL && stop[1] == '\n' ? stop + 2 - bytes.data : 0;
+    case '+':
+        return begins(bytes, "+OK\r\n", 5) ? 5 : 0;
+    case '_':
+        *is_resp3 = true;
+        return begins(bytes, "_\r\n", 3) ? 3 : 0;
+    default:
+        return 0;
+    }
+}
+
 long resp_reply_length(struct slice bytes, bool *resp3)
 {
-    long size = 0;
-    if (bytes.size < 4)
-        return bytes.size == 0 ? 0 : scan_whole(bytes, resp3);
-    if (bytes.data[0] == '$') {
-        size = bulk_length(bytes);
-    } else if (bytes.data[0] == ':') {
-        int64_t value = 0;
-        const uint8_t *stop = number_short(bytes.data + 1, bytes.data + bytes.size, &value);
-        size = stop != NULL && stop[1] == '\n' ? stop + 2 - bytes.data : 0;
-    } else if (bytes.size >= 5 && memcmp(bytes.data, "+OK\r\n", 5) == 0) {
-        size = 5;
-    }
+    if (bytes.size == 0)
+        return 0;
+    bool is_resp3 = false;
+    long size = common_length(bytes, &is_resp3);
     if (size == 0)
-        return scan_whole(bytes, resp3); // the slow way judges whatever the fast one leaves
-    *resp3 = false;
+        return scan_whole(bytes, resp3); // judges whatever the glance leaves
+    *resp3 = is_resp3;
     return size;
 }

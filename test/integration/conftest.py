@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(config, items):
 def binaries():
     assert shutil.which("redis-server"), "redis-server is not installed"
     if not DIRECT:
-        assert Path(WEIR).is_file(), f"{WEIR} is not built; run make build, or set WEIR"
+        if not Path(WEIR).is_file():
+            pytest.exit(f"{WEIR} is not built; run make build, or set WEIR", 2)
 
 
 class Fleet:

@@ -80,6 +80,8 @@ def twins(servers):
     yield servers
     for server in (servers.store, servers.twin, servers.weir):
         server.close_clients()
+    said = servers.weir.died()  # the next tests get a new one
+    assert not said, said
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])

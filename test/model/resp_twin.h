@@ -171,15 +171,10 @@ static inline long twin_reply(struct slice bytes, int depth, int inside, int *re
         return -1;
     if (type == ':' || (n == -1 && (type == '$' || type == '*')))
         return line;
-    if (n < 0)
+    if (n < 0 || n >> 40 != 0)
         return -1;
-    if (type == '%' || type == '|') {
-        if (n > INT64_MAX / 2)
-            return -1;
+    if (type == '%' || type == '|')
         n *= 2;
-    }
-    if (n >> 40 != 0)
-        return -1;
     if (memchr("$=!", type, 3) != NULL) {
         size_t have = bytes.size - (size_t)line;
         if (have > (uint64_t)n && bytes.data[(size_t)line + (size_t)n] != '\r')

@@ -175,6 +175,7 @@ class Connection:
         self.flowing = threading.Event()
         self.flowing.set()
         self.output = queue.Queue()
+        self.unwritten = 0          # outputs queued or being written
         self.reader = Reader(sock)
         for run in (self._execute, self._write):
             threading.Thread(target=run, daemon=True).start()
@@ -193,6 +194,7 @@ class Connection:
     def send(self, data):
         """Puts bytes in the output, behind what is there."""
         if data:
+            self.unwritten += 1
             self.output.put((time.monotonic() + self.delay, data))
 
     def reset(self):
@@ -230,6 +232,10 @@ class Connection:
                     return fields[4].endswith(":00000000")
         return True
 
+    def settled(self):
+        """Has the peer read all that was ever to be said to it so far?"""
+        return self.unwritten == 0 and self.drained()
+
     # -- composing ----------------------------------------------------------------------------------
     def null(self):
         return b"_\r\n" if self.proto == 3 else b"$-1\r\n"
@@ -263,6 +269,7 @@ class Connection:
                 self._write_pieces(data)
             except OSError:
                 return
+            self.unwritten -= 1
 
     def _write_pieces(self, data):
         offsets, start = [], 0
@@ -485,6 +492,7 @@ class Fake:
 
     def do_info(self, conn, args):
         return bulk(f"# Server\r\nredis_version:{VERSION}\r\nredis_mode:standalone\r\n"
+                    f"run_id:{self.port:040}\r\n"
                     "# Replication\r\nrole:master\r\n# Keyspace\r\n")
 
     def do_role(self, conn, args):

@@ -222,6 +222,15 @@ class Weir(Server):
         assert not self.reports(), "\n".join(self.log().splitlines()[-200:])
         assert status == 0, f"weir ended with {status}; its log:\n{self.log()[-4000:]}"
 
+    def died(self):
+        """What it said when it ended although nobody asked it to, or None; it is started again."""
+        if self.process.poll() is None:
+            return None
+        said = f"weir ended with {self.process.returncode}; its log:\n{self.log()[-4000:]}"
+        self.log_path.rename(self.directory / f"log-{self.process.pid}")
+        wait_until(self.start, "weir to start again")
+        return said
+
     def info(self):
         """The # Weir section of INFO, name to text."""
         with Client(self.address) as client:
@@ -247,6 +256,9 @@ class Direct:
 
     def __getattr__(self, name):
         return getattr(self.real, name)
+
+    def died(self):
+        return None
 
     def stop(self):
         pass

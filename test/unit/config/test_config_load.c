@@ -168,6 +168,7 @@ static void errors_of_blocks(void **state)
              "`cache user: { … }`");
     load_ok(f, "cache \"on\" { }"); // quoted: a prefix
     assert_string_equal(f->config.cache_rule[1].prefix[0], "on");
+    assert_non_null(strstr(get(f, "cache"), "cache \"on\" {"));
 }
 
 static void many_errors_fit_or_are_counted(void **state)

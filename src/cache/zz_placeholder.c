@@ -1,0 +1,1 @@
+extern int weir_placeholder_cache; int weir_placeholder_cache;

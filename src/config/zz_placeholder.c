@@ -1,0 +1,1 @@
+extern int weir_placeholder_config; int weir_placeholder_config;

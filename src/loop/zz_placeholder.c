@@ -1,0 +1,1 @@
+extern int weir_placeholder_loop; int weir_placeholder_loop;

@@ -1,0 +1,584 @@
+// One command of one client, from its parse to its reply (the picture is in request.h).
+//
+// Order. Replies leave in the order of requests; requests reach the node in order, because one FIFO
+// lane (and one mailbox before it) carries them. A hit must not overtake its client's own earlier
+// commands: with requests outstanding it goes to the lane as a marker and is looked up when what
+// stands before it has been answered. If that lookup misses, the reads sent behind it came too early:
+// they are thrown away and asked again, in order (REASK). So nothing but reads may be sent behind a
+// marker, and nothing at all behind a request that waits for a fence or is asked again.
+//
+// Rejected: looking markers up on the client's thread when its turn comes. On another thread the
+// cache may have moved on by then, and a read behind the marker would answer from an older moment.
+#include "proxy/request.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "proxy/client.h"
+#include "proxy/core.h"
+#include "proxy/local.h"
+#include "proxy/near.h"
+#include "proxy/session.h"
+#include <stdio.h>
+
+const char *const request_state_names[REQUEST_STATES] = {
+    "queued", "sent", "joined", "marker", "fence", "reask", "done",
+};
+
+// ---- memory --------------------------------------------------------------------------------------
+
+struct request *request_borrow(struct worker *worker, struct slice frame)
+{
+    struct request *request = slab_borrow(&worker->request_slab);
+    if (request == NULL)
+        return NULL;
+    request->worker = worker;
+    request->frame_size = (uint32_t)frame.size;
+    if (frame.size <= REQUEST_INLINE_BYTES) {
+        memcpy(request->frame, frame.data, frame.size);
+    } else if (buf_append(&request->frame_rest, &worker->blocks, frame) != 0) {
+        slab_return(&worker->request_slab, request);
+        return NULL;
+    }
+    return request;
+}
+
+void request_release(struct request *request)
+{
+    struct worker *worker = request->worker;
+    CHECK(request->fills == NULL);
+    buf_clear(&request->reply, &worker->blocks);
+    buf_clear(&request->frame_rest, &worker->blocks);
+    if (request->hash_block != NULL)
+        block_return(&worker->blocks, request->hash_block);
+    slab_return(&worker->request_slab, request);
+}
+
+struct slice request_frame(struct worker *worker, const struct request *request)
+{
+    if (request->frame_size <= REQUEST_INLINE_BYTES)
+        return slice_of(request->frame, request->frame_size);
+    CHECK(request->frame_size <= LIMIT_LANE_REQUEST);
+    buf_copy(&request->frame_rest, worker->frame_scratch);
+    return slice_of(worker->frame_scratch, request->frame_size);
+}
+
+// ---- the client's queue --------------------------------------------------------------------------
+
+static void enqueue(struct client *client, struct request *request)
+{
+    request->client = client;
+    if (client->last != NULL)
+        client->last->next = request;
+    else
+        client->first = request;
+    client->last = request;
+    client->outstanding++;
+    if (!(request->flags & REQUEST_READ))
+        client->writes++;
+}
+
+static void dequeue(struct client *client)
+{
+    struct request *request = client->first;
+    client->first = request->next;
+    if (client->first == NULL)
+        client->last = NULL;
+    client->outstanding--;
+    if (!(request->flags & REQUEST_READ))
+        client->writes--;
+    if (client->stalled)
+        client_resume(client);
+}
+
+static void set_state(struct request *request, enum request_state state)
+{
+    struct client *client = request->client;
+    if (client != NULL) {
+        bool held = request->state == REQUEST_FENCE || request->state == REQUEST_REASK;
+        bool holds = state == REQUEST_FENCE || state == REQUEST_REASK;
+        client->holds += (uint32_t)holds - (uint32_t)held;
+        client->markers += (uint32_t)(state == REQUEST_MARKER) -
+                           (uint32_t)(request->state == REQUEST_MARKER);
+    }
+    request->state = state;
+}
+
+static void submit(struct request *request, enum request_state state)
+{
+    struct worker *worker = request->worker;
+    struct node *node = proxy_node(worker->proxy);
+    request->lane = &node->lanes[request->db];
+    set_state(request, state);
+    if (node->home == worker)
+        node_accept(node, request);
+    else
+        worker_send(worker, node->home->index, &request->mail, MAIL_REQUEST);
+}
+
+// ---- start ---------------------------------------------------------------------------------------
+
+struct key_list {
+    uint64_t *hash;
+    uint32_t count, room;
+};
+
+static void collect_key(void *context, struct slice key)
+{
+    struct key_list *list = context;
+    if (list->count < list->room)
+        list->hash[list->count] = hash_key(key);
+    list->count++;
+}
+
+// The hashes of all keys that a write names. WEIR_ERANGE: too many for a lane.
+static int collect_keys(struct worker *worker, struct request *request, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    if (command->first_key == command->last_key && command->first_key > 0 &&
+        !(command->flags & COMMAND_MOVABLE_KEYS)) {
+        if (parsed->request.argc <= (uint32_t)command->first_key)
+            return WEIR_EMALFORMED;
+        request->hash = parsed->hash;
+        request->key_count = 1;
+        return 0;
+    }
+    if (command->first_key == 0 && !(command->flags & COMMAND_MOVABLE_KEYS))
+        return 0;
+    request->hash_block = block_borrow(&worker->blocks);
+    if (request->hash_block == NULL)
+        return WEIR_ENOMEM;
+    request->hashes = (uint64_t *)(void *)request->hash_block->data;
+    struct key_list list = {request->hashes, 0, LIMIT_WRITE_KEYS};
+    int count = command_keys(command, &parsed->request, collect_key, &list);
+    if (count < 0)
+        return count;
+    if (list.count > LIMIT_WRITE_KEYS)
+        return WEIR_ERANGE;
+    request->key_count = (uint16_t)list.count;
+    return 0;
+}
+
+static bool is_read(const struct command *command)
+{
+    return (command->flags & COMMAND_READONLY) && !(command->flags & COMMAND_WRITE);
+}
+
+static enum request_verdict refuse(struct client *client, const char *line)
+{
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    client_append_text(client, line);
+    return REQUEST_STARTED;
+}
+
+static enum request_verdict out_of_memory(struct client *client)
+{
+    return refuse(client, "-ERR weir: out of buffer memory, not applied\r\n");
+}
+
+// Tries to answer at once; only when nothing of this client is outstanding.
+static enum near_verdict answer_now(struct client *client, const struct parsed *parsed,
+                                    const struct near_query *query)
+{
+    struct worker *worker = client->worker;
+    const struct node *node = proxy_node(worker->proxy);
+    size_t room, size = 0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        uint8_t *out = client_compose(client, &room);
+        enum near_verdict verdict =
+            query == NULL ? near_mget(worker, node, &parsed->request, client->identity.db,
+                                      client->identity.protocol, false, out, room, &size)
+                          : near_fetch(worker, node, query, false, client->identity.protocol, out,
+                                       room, &size);
+        if (verdict == NEAR_HIT) {
+            client_composed(client, size);
+            worker_hit(worker, parsed->command->id);
+            return verdict;
+        }
+        if (verdict != NEAR_MISS || !client_spill(client))
+            return verdict;
+    }
+    return NEAR_MISS;
+}
+
+// A read the cache may answer. Returns true when it was answered; otherwise *state and the
+// request's flags say how it goes to the lane.
+static bool start_near(struct client *client, const struct parsed *parsed, uint32_t *flags,
+                       enum request_state *state)
+{
+    struct worker *worker = client->worker;
+    const struct node *node = proxy_node(worker->proxy);
+    struct near_query query, *single = &query;
+    if (parsed->command->id == COMMAND_MGET) {
+        if (!node_caching(node))
+            return false;
+        single = NULL;
+    } else if (!near_query(&query, worker, node, parsed->command, &parsed->request, parsed->hash,
+                           client->identity.db)) {
+        return false;
+    }
+    *flags |= REQUEST_CACHEABLE;
+    if (client->first != NULL) {
+        if (single == NULL ? near_mget_peek(worker, node, &parsed->request, client->identity.db)
+                           : near_peek(worker, node, single))
+            *state = REQUEST_MARKER;
+        return false;
+    }
+    *flags |= REQUEST_MAY_JOIN;
+    enum near_verdict verdict = answer_now(client, parsed, single);
+    if (verdict == NEAR_STALE) {
+        worker_count(worker, METRIC_cache_stale_waits_total, 1);
+        *state = REQUEST_FENCE;
+    }
+    return verdict == NEAR_HIT;
+}
+
+static enum request_verdict start_on_lane(struct client *client, const struct parsed *parsed)
+{
+    struct worker *worker = client->worker;
+    const struct command *command = parsed->command;
+    uint32_t flags = is_read(command) ? REQUEST_READ : 0;
+    enum request_state state = REQUEST_QUEUED;
+    if (command->shape == RESP2_OTHER && client->identity.protocol == 2)
+        return session_one_shot(client, parsed);
+    if (!(flags & REQUEST_READ) && client->markers > 0)
+        return REQUEST_STALLED;
+    if ((command->flags & COMMAND_CACHEABLE) && start_near(client, parsed, &flags, &state))
+        return REQUEST_STARTED;
+    struct request *request = request_borrow(worker, parsed->request.frame);
+    if (request == NULL)
+        return out_of_memory(client);
+    request->command = command;
+    request->db = client->identity.db;
+    request->start_ns = worker->now_ns;
+    request->hash = parsed->hash;
+    request->flags = flags;
+    if (command->flags & COMMAND_FLUSH)
+        request->flags |= REQUEST_FLUSH;
+    if (command->id == COMMAND_INFO)
+        request->flags |= REQUEST_ADD_INFO;
+    if (flags & REQUEST_CACHEABLE) {
+        request->key_offset = (uint32_t)(parsed->request.argv[1].data - parsed->request.frame.data);
+        request->key_size = (uint32_t)parsed->request.argv[1].size;
+    } else if (!(flags & REQUEST_READ) && worker->proxy->cache != NULL) {
+        int failed = collect_keys(worker, request, parsed);
+        if (failed) {
+            request_release(request);
+            return failed == WEIR_ENOMEM ? out_of_memory(client)
+                                         : session_one_shot(client, parsed);
+        }
+    }
+    enqueue(client, request);
+    submit(request, state);
+    return REQUEST_STARTED;
+}
+
+// CONFIG GET/SET weir-… and INFO weir are weir's, whatever the state of the store.
+static bool is_own(const struct parsed *parsed)
+{
+    const struct resp_request *request = &parsed->request;
+    if (parsed->command->id == COMMAND_INFO)
+        return request->argc == 2 && slice_is(request->argv[1], "weir");
+    return parsed->command->id == COMMAND_CONFIG && request->argc >= 3 &&
+           request->argv[2].size >= 5 && slice_is(slice_of(request->argv[2].data, 5), "weir-");
+}
+
+enum request_verdict request_start(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    if (client->holds > 0)
+        return REQUEST_STALLED;
+    client->last_command = command;
+    if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
+        return refuse(client, "-NOAUTH Authentication required.\r\n");
+    if (command->route == ROUTE_LOCAL || is_own(parsed))
+        return local_start(client, parsed);
+    if (client->session != NULL)
+        return session_request(client, parsed);
+    switch (command->route) {
+    case ROUTE_LANE:
+        return start_on_lane(client, parsed);
+    case ROUTE_PRIVATE:
+        return session_one_shot(client, parsed);
+    case ROUTE_SESSION:
+        return session_open(client, parsed);
+    case ROUTE_LOCAL:
+        break;
+    }
+    return REQUEST_CLOSED;
+}
+
+// ---- the way back --------------------------------------------------------------------------------
+
+static void give_back(struct worker *here, struct request *request)
+{
+    if (request->worker == here)
+        request_returned(request);
+    else
+        worker_send(here, request->worker->index, &request->mail, MAIL_RETURNED);
+}
+
+static void deliver(struct client *client, struct request *request, struct slice reply, bool resp3)
+{
+    struct worker *worker = client->worker;
+    worker_latency(worker, request->flags & REQUEST_HIT ? LATENCY_CACHE : LATENCY_STORE,
+                   request->command->id, worker->now_ns - request->start_ns, 1);
+    if ((worker->now_ns - request->start_ns) / 1000 > worker->settings->config.slowlog_us)
+        local_slow(client, request);
+    if (request->flags & REQUEST_ADD_INFO && local_add_info(client, request, reply))
+        return;
+    enum resp2_shape shape = request->flags & REQUEST_FAILED ? RESP2_PLAIN : request->command->shape;
+    client_append_reply(client, reply, resp3, shape);
+}
+
+void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
+{
+    struct client *client = request->worker == here ? request->client : NULL;
+    if (resp3)
+        request->flags |= REQUEST_RESP3;
+    if (client != NULL && client->first == request && !(request->flags & REQUEST_DISCARD)) {
+        set_state(request, REQUEST_DONE);
+        deliver(client, request, reply, resp3);
+        dequeue(client);
+        request_release(request);
+        request_turns(client);
+        return;
+    }
+    if (buf_append(&request->reply, &here->blocks, reply) != 0)
+        request->flags |= REQUEST_LARGE | (request->flags & REQUEST_READ ? REQUEST_DISCARD : 0);
+    request_return(here, request);
+}
+
+void request_fail(struct worker *here, struct request *request, const char *line)
+{
+    request->flags |= REQUEST_FAILED;
+    worker_count(here, METRIC_store_errors_total, 1);
+    request_answer(here, request, slice_str(line), false);
+}
+
+void request_return(struct worker *here, struct request *request)
+{
+    give_back(here, request);
+}
+
+// Everything behind `from` that was sent to the lane was read too early.
+static void discard_behind(struct client *client, struct request *from)
+{
+    for (struct request *request = from->next; request != NULL; request = request->next) {
+        if (request->state == REQUEST_REASK)
+            continue;
+        if (!(request->flags & REQUEST_READ)) {
+            client_close(client); // a write was sent behind a reply too large to keep
+            return;
+        }
+        request->flags |= REQUEST_DISCARD;
+        if (request->state == REQUEST_DONE) {
+            buf_clear(&request->reply, &client->worker->blocks);
+            set_state(request, REQUEST_REASK);
+        }
+    }
+}
+
+static bool write_behind(const struct request *request)
+{
+    const struct request *later = request->next;
+    while (later != NULL && (later->flags & REQUEST_READ))
+        later = later->next;
+    return later != NULL;
+}
+
+// Its connection was lost. Asked again behind a write of the same client it would read what the
+// client had not yet written, so then it fails.
+static void returned_lost(struct client *client, struct request *request)
+{
+    request->flags = (request->flags & ~(uint32_t)REQUEST_LOST) | REQUEST_RETRIED;
+    if (!write_behind(request)) {
+        worker_count(client->worker, METRIC_store_retries_total, 1);
+        return;
+    }
+    char line[CONFIG_TEXT + 64];
+    int n = snprintf(line, sizeof line, "-ERR weir: %s lost, outcome unknown\r\n",
+                     request->lane->node->name);
+    request->flags |= REQUEST_FAILED;
+    if (buf_append(&request->reply, &client->worker->blocks, slice_of(line, (size_t)n)) != 0)
+        client_close(client);
+}
+
+static void returned_unanswered(struct client *client, struct request *request)
+{
+    buf_clear(&request->reply, &client->worker->blocks);
+    set_state(request, REQUEST_REASK);
+    discard_behind(client, request);
+}
+
+void request_returned(struct request *request)
+{
+    struct client *client = request->client;
+    if (client == NULL) {
+        request_release(request);
+        return;
+    }
+    if (request->flags & REQUEST_SESSION_FENCE) {
+        session_fenced(client);
+        request_release(request);
+        return;
+    }
+    if (request->flags & REQUEST_LOST)
+        returned_lost(client, request);
+    if (client->doomed)
+        return;
+    if (request->state == REQUEST_FENCE)
+        request->flags |= REQUEST_FENCED;
+    bool too_large = (request->flags & REQUEST_LARGE) != 0;
+    if (too_large && !(request->flags & REQUEST_READ)) {
+        client_close(client);
+        return;
+    }
+    if (request->flags & REQUEST_DISCARD || too_large || request->reply.size == 0)
+        returned_unanswered(client, request);
+    else
+        set_state(request, REQUEST_DONE);
+    request_turns(client);
+}
+
+// ---- turns ---------------------------------------------------------------------------------------
+
+static void deliver_held(struct client *client, struct request *request)
+{
+    struct worker *worker = client->worker;
+    bool resp3 = (request->flags & REQUEST_RESP3) != 0;
+    bool whole = request->flags & REQUEST_ADD_INFO || (resp3 && client->identity.protocol == 2);
+    if (whole && request->reply.size > worker->join_room) {
+        client_close(client);
+        return;
+    }
+    if (whole || request->reply.size <= BLOCK_ROOM / 2) {
+        size_t size = request->reply.size;
+        buf_copy(&request->reply, worker->turn_scratch);
+        deliver(client, request, slice_of(worker->turn_scratch, size), resp3);
+        return;
+    }
+    worker_latency(worker, LATENCY_STORE, request->command->id, worker->now_ns - request->start_ns, 1);
+    client_append_buf(client, &request->reply);
+}
+
+// First in line, and its answer was of no use: decide anew. Nothing else of this client is under way
+// ahead of it, and nothing but REASK stands behind.
+static void ask_again(struct client *client, struct request *request)
+{
+    struct worker *worker = client->worker;
+    const struct node *node = proxy_node(worker->proxy);
+    bool fenced = (request->flags & REQUEST_FENCED) != 0;
+    struct parsed parsed = {.command = request->command, .hash = request->hash};
+    static const struct resp_bounds bounds = {LIMIT_MULTIBULK_ARGS, LIMIT_BULK_BYTES, true};
+    size_t need;
+    CHECK(resp_request_parse(&parsed.request, request_frame(worker, request), &bounds, &need) > 0);
+    worker_count(worker, METRIC_cache_reasked_total, 1);
+    if (request->flags & REQUEST_LARGE) {
+        session_reask(client, &parsed);
+        return;
+    }
+    request->flags &= ~(uint32_t)(REQUEST_DISCARD | REQUEST_HIT | REQUEST_RESP3 | REQUEST_FAILED |
+                                 REQUEST_FENCED);
+    enum request_state state = REQUEST_QUEUED;
+    struct near_query query;
+    bool single = request->command->id != COMMAND_MGET;
+    size_t room, size;
+    uint8_t *out = client_compose(client, &room);
+    enum near_verdict verdict = NEAR_OFF;
+    if (!(request->flags & REQUEST_CACHEABLE))
+        verdict = NEAR_OFF;
+    else if (!single && node_caching(node))
+        verdict = near_mget(worker, node, &parsed.request, request->db, client->identity.protocol,
+                            fenced, out, room, &size);
+    else if (single && near_query(&query, worker, node, request->command, &parsed.request,
+                                  request->hash, request->db))
+        verdict = near_fetch(worker, node, &query, fenced, client->identity.protocol, out, room,
+                             &size);
+    if (verdict == NEAR_HIT) {
+        client_composed(client, size);
+        worker_hit(worker, request->command->id);
+        request_finish(client, request);
+        return;
+    }
+    if (verdict == NEAR_STALE)
+        state = REQUEST_FENCE;
+    request->flags |= REQUEST_MAY_JOIN;
+    submit(request, state);
+}
+
+// In time order: where a request may stand when its client's queue reaches it.
+static bool take_turn(struct client *client, struct request *request)
+{
+    switch (request->state) {
+    case REQUEST_QUEUED:
+    case REQUEST_SENT:
+    case REQUEST_JOINED:
+    case REQUEST_MARKER:
+    case REQUEST_FENCE:
+        return false; // with the node's thread
+    case REQUEST_REASK:
+        if (!client->in_private)
+            ask_again(client, request);
+        return client->first != request && !client->doomed;
+    case REQUEST_DONE:
+        deliver_held(client, request);
+        if (client->doomed)
+            return false;
+        dequeue(client);
+        request_release(request);
+        return true;
+    case REQUEST_STATES:
+        break;
+    }
+    CHECK(false);
+    return false;
+}
+
+void request_turns(struct client *client)
+{
+    if (client->turning)
+        return; // an answer given at once, from within take_turn
+    client->turning = true;
+    while (!client->doomed && client->first != NULL && take_turn(client, client->first))
+        ;
+    client->turning = false;
+    if (client->doomed)
+        return;
+    if (client->first == NULL && (client->eof || client->closing))
+        client_resume(client);
+}
+
+void request_hold(struct client *client, struct request *request)
+{
+    enqueue(client, request);
+    set_state(request, REQUEST_FENCE);
+}
+
+void request_finish(struct client *client, struct request *request)
+{
+    set_state(request, REQUEST_DONE);
+    dequeue(client);
+    request_release(request);
+}
+
+void request_reask_done(struct client *client)
+{
+    CHECK(client->first != NULL && client->first->state == REQUEST_REASK);
+    request_finish(client, client->first);
+    request_turns(client);
+}
+
+void request_orphan(struct client *client)
+{
+    struct request *next;
+    for (struct request *request = client->first; request != NULL; request = next) {
+        next = request->next;
+        request->client = NULL;
+        request->next = NULL;
+        if (request->state == REQUEST_DONE || request->state == REQUEST_REASK)
+            request_release(request); // not with the node's thread
+    }
+    client->first = client->last = NULL;
+    client->outstanding = client->markers = client->holds = client->writes = 0;
+}

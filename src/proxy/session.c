@@ -1,0 +1,758 @@
+// Private connections.
+//
+//   idle pool ─┐
+//              ├─ attach ─► forward requests ─► replies ─► held ─ fence ─► client ─┬─► pool (clean)
+//   connect ───┘               ▲    │                                              └─► closed
+//                              └────┘  while MULTI, WATCH, a subscription or replies keep it
+//
+// Replies are only counted, not matched: the state that keeps a connection (MULTI, WATCH, …) changes
+// as the requests pass, and the connection is free when as many replies have come as requests were
+// sent. With a subscription or MONITOR, replies can't be counted: the connection then stays with the
+// client until the client goes.
+//
+// Bytes of a reply that began before the last fence pass at once: the store had made that reply
+// when its first byte came. So a reply of any size costs one fence.
+#include "proxy/session.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "proxy/client.h"
+#include "proxy/core.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { READ_BYTES = 64 * 1024, IDLE_SECONDS = 30 };
+
+enum quota { QUOTA_NONE, QUOTA_BLOCKING, QUOTA_TRANSACTIONS };
+
+struct session {
+    struct loop_fd io;
+    struct worker *worker;
+    struct client *client; // NULL in the pool
+    struct node *node;
+    struct session *next, *dirty_next;
+    struct buf out, held;
+    struct resp_scan scan;
+    uint64_t idle_since_ns, deadline_ns;
+    uint64_t outstanding;  // requests sent, replies not yet complete
+    size_t covered;        // bytes of `held` that the fence under way covers
+    struct request *fence; // under way
+    enum quota quota;
+    uint32_t swallow;      // replies to weir's own first words
+    uint8_t protocol, db, multi_db;
+    bool connecting, dirty, reading, fencing, refused;
+    bool in_multi, watching, subscribed, blocking, reask, unclean;
+    bool frame_open;       // a reply has begun and not ended
+    bool frame_released;   // its beginning has been given to the client
+    bool started;          // something of the present replies has been given to the client
+};
+
+static void session_ready(struct loop_fd *io, uint32_t events);
+
+size_t session_bytes(void)
+{
+    return sizeof(struct session);
+}
+
+// ---- quotas --------------------------------------------------------------------------------------
+
+static _Atomic uint32_t *quota_counter(struct node *node, enum quota quota)
+{
+    return quota == QUOTA_BLOCKING ? &node->private_blocking : &node->private_transactions;
+}
+
+static bool quota_take(struct session *session, enum quota quota)
+{
+    const struct config *config = &session->worker->settings->config;
+    uint32_t most =
+        quota == QUOTA_BLOCKING ? config->private_blocking : config->private_transactions;
+    _Atomic uint32_t *used = quota_counter(session->node, quota);
+    if (session->quota == quota)
+        return true;
+    if (atomic_fetch_add(used, 1) >= most) {
+        atomic_fetch_sub(used, 1);
+        return false;
+    }
+    if (session->quota != QUOTA_NONE)
+        atomic_fetch_sub(quota_counter(session->node, session->quota), 1);
+    session->quota = quota;
+    return true;
+}
+
+static void quota_give(struct session *session)
+{
+    if (session->quota != QUOTA_NONE)
+        atomic_fetch_sub(quota_counter(session->node, session->quota), 1);
+    session->quota = QUOTA_NONE;
+}
+
+static void refuse_quota(struct client *client, enum quota quota)
+{
+    const struct config *config = &client->worker->settings->config;
+    char line[160];
+    snprintf(line, sizeof line, "-ERR weir: all %u private connections for %s are in use (%s)\r\n",
+             quota == QUOTA_BLOCKING ? config->private_blocking : config->private_transactions,
+             quota == QUOTA_BLOCKING ? "blocking commands and subscriptions"
+                                     : "transactions and scripts",
+             quota == QUOTA_BLOCKING ? "private-blocking" : "private-transactions");
+    worker_count(client->worker, METRIC_private_refused_total, 1);
+    client_append_text(client, line);
+}
+
+// ---- life ----------------------------------------------------------------------------------------
+
+static void mark_dirty(struct session *session)
+{
+    if (session->dirty)
+        return;
+    session->dirty = true;
+    session->dirty_next = session->worker->session_dirty;
+    session->worker->session_dirty = session;
+}
+
+static void destroy(struct session *session)
+{
+    struct worker *worker = session->worker;
+    struct session **link = &worker->session_dirty;
+    while (*link != NULL && *link != session)
+        link = &(*link)->dirty_next;
+    if (*link != NULL)
+        *link = session->dirty_next;
+    link = &worker->session_idle;
+    while (*link != NULL && *link != session)
+        link = &(*link)->next;
+    if (*link != NULL)
+        *link = session->next;
+    loop_remove(worker->loop, &session->io);
+    net_close(session->io.fd);
+    buf_clear(&session->out, &worker->blocks);
+    buf_clear(&session->held, &worker->blocks);
+    quota_give(session);
+    atomic_fetch_sub(&session->node->private_total, 1);
+    slab_return(&worker->session_slab, session);
+}
+
+static bool put_words(struct session *session, const char *const *words, unsigned count)
+{
+    uint8_t frame[1024];
+    size_t size = resp_put_header(frame, '*', count);
+    for (unsigned i = 0; i < count; i++) {
+        if (size + strlen(words[i]) + 2 * RESP_HEAD_ROOM > sizeof frame)
+            return false;
+        size += resp_put_bulk(frame + size, slice_str(words[i]));
+    }
+    session->swallow++;
+    return buf_append(&session->out, &session->worker->blocks, slice_of(frame, size)) == 0;
+}
+
+#define PUT(session, ...)                                                                          \
+    put_words(session, (const char *const[]){__VA_ARGS__},                                         \
+              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+// The first words: protocol, credentials, database, as far as the connection does not have them.
+static bool introduce(struct session *session, bool fresh)
+{
+    const struct node *node = session->node;
+    const struct client_identity *identity = &session->client->identity;
+    const char *user = node->user[0] != '\0' ? node->user : "default";
+    bool ok = true;
+    if (fresh && identity->protocol == 2 && node->password[0] != '\0')
+        ok = node->user[0] != '\0' ? PUT(session, "AUTH", user, node->password)
+                                   : PUT(session, "AUTH", node->password);
+    else if (fresh && identity->protocol == 3 && node->password[0] != '\0')
+        ok = PUT(session, "HELLO", "3", "AUTH", user, node->password);
+    else if (session->protocol != identity->protocol)
+        ok = PUT(session, "HELLO", identity->protocol == 3 ? "3" : "2");
+    if (ok && session->db != identity->db) {
+        char db[8];
+        snprintf(db, sizeof db, "%u", identity->db);
+        ok = PUT(session, "SELECT", db);
+    }
+    session->protocol = identity->protocol;
+    session->db = identity->db;
+    return ok;
+}
+
+static struct session *connect_new(struct worker *worker, struct node *node)
+{
+    struct session *session = slab_borrow(&worker->session_slab);
+    if (session == NULL)
+        return NULL;
+    int fd = net_connect(&node->address);
+    if (fd < 0) {
+        slab_return(&worker->session_slab, session);
+        return NULL;
+    }
+    session->io = (struct loop_fd){.fd = fd, .events = LOOP_READ | LOOP_WRITE, .ready = session_ready};
+    session->worker = worker;
+    session->node = node;
+    session->protocol = 2;
+    session->connecting = session->reading = true;
+    session->deadline_ns =
+        worker->now_ns + CLOCK_MS(worker->settings->config.connect_timeout_ms);
+    if (loop_add(worker->loop, &session->io) != 0) {
+        net_close(fd);
+        slab_return(&worker->session_slab, session);
+        return NULL;
+    }
+    atomic_fetch_add(&node->private_total, 1);
+    worker_count(worker, METRIC_store_connects_total, 1);
+    return session;
+}
+
+// Lends a connection to the client, or answers why not.
+static struct session *attach(struct client *client, enum quota quota)
+{
+    struct worker *worker = client->worker;
+    struct node *node = proxy_node(worker->proxy);
+    struct session *session = worker->session_idle;
+    bool fresh = session == NULL;
+    if (fresh)
+        session = connect_new(worker, node);
+    else
+        worker->session_idle = session->next;
+    if (session == NULL) {
+        char line[CONFIG_TEXT + 64];
+        snprintf(line, sizeof line, "-ERR weir: %s down, not applied\r\n", node->name);
+        worker_count(worker, METRIC_store_errors_total, 1);
+        client_append_text(client, line);
+        return NULL;
+    }
+    session->client = client;
+    resp_scan_init(&session->scan);
+    if (!quota_take(session, quota) || !introduce(session, fresh)) {
+        if (session->quota == QUOTA_NONE)
+            refuse_quota(client, quota);
+        else
+            client_append_text(client, "-ERR weir: out of buffer memory, not applied\r\n");
+        destroy(session);
+        return NULL;
+    }
+    client->session = session;
+    metric_add(&worker->metrics, METRIC_private_connections, 1);
+    return session;
+}
+
+// Back to the pool when nothing is left on it, else closed.
+static void detach(struct session *session)
+{
+    struct worker *worker = session->worker;
+    session->client->session = NULL;
+    session->client = NULL;
+    metric_add(&worker->metrics, METRIC_private_connections, (uint64_t)-1);
+    quota_give(session);
+    if (session->unclean || session->out.size > 0 || session->outstanding > 0 || session->connecting) {
+        destroy(session);
+        return;
+    }
+    session->blocking = session->started = session->reask = false;
+    session->idle_since_ns = worker->now_ns;
+    session->next = worker->session_idle;
+    worker->session_idle = session;
+}
+
+void session_abandon(struct client *client)
+{
+    struct session *session = client->session;
+    session->unclean = true;
+    client->streaming = false;
+    if (session->fence != NULL)
+        session->fence->client = NULL; // it comes back to nobody
+    detach(session);
+}
+
+static bool keeps(const struct session *session)
+{
+    return session->in_multi || session->watching || session->subscribed;
+}
+
+static void end_if_done(struct session *session)
+{
+    struct client *client = session->client;
+    if (session->outstanding > 0 || session->held.size > 0 || session->fencing ||
+        session->frame_open || client->streaming)
+        return;
+    session->blocking = session->started = false;
+    if (keeps(session))
+        return;
+    bool reask = session->reask;
+    detach(session);
+    client_resume(client);
+    if (reask) {
+        client->in_private = false;
+        request_reask_done(client);
+    }
+}
+
+// The store closed the connection or it broke.
+static void lost(struct session *session, const char *why)
+{
+    struct client *client = session->client;
+    struct worker *worker = session->worker;
+    if (client == NULL) {
+        destroy(session);
+        return;
+    }
+    bool waited = session->outstanding > 0, began = session->started || session->frame_open;
+    bool kept = keeps(session) || client->streaming, reask = session->reask;
+    bool unsent = session->connecting;
+    log_write(LOG_INFO, "private connection lost", "node=%s reason=\"%s\"", session->node->name, why);
+    worker_count(worker, METRIC_store_errors_total, waited);
+    char line[CONFIG_TEXT + 64];
+    snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
+             unsent ? "not applied" : "outcome unknown");
+    uint64_t owed = session->outstanding;
+    session_abandon(client);
+    client->in_private = false;
+    if (began || owed > 64) {
+        client_close(client); // in the middle of a reply nothing can be said
+        return;
+    }
+    for (uint64_t i = 0; i < owed; i++)
+        client_append_text(client, line);
+    if (kept)
+        client_close_after_reply(client); // its transaction or subscription is gone
+    else if (reask)
+        request_reask_done(client);
+    client_resume(client);
+}
+
+// ---- requests ------------------------------------------------------------------------------------
+
+static enum quota quota_of(const struct command *command)
+{
+    return command->flags & (COMMAND_BLOCKING | COMMAND_PUBSUB) || command->id == COMMAND_MONITOR
+               ? QUOTA_BLOCKING
+               : QUOTA_TRANSACTIONS;
+}
+
+// What the command does to the connection's state, as it passes.
+static void note_command(struct session *session, const struct parsed *parsed)
+{
+    struct client *client = session->client;
+    int64_t db;
+    switch (parsed->command->id) {
+    case COMMAND_MULTI:
+        session->in_multi = true;
+        session->multi_db = client->identity.db;
+        return;
+    case COMMAND_EXEC:
+        client->identity.db = session->in_multi ? session->multi_db : client->identity.db;
+        session->unclean |= session->db != client->identity.db;
+        session->in_multi = session->watching = false;
+        return;
+    case COMMAND_DISCARD:
+        session->in_multi = session->watching = false;
+        return;
+    case COMMAND_WATCH:
+        session->watching |= !session->in_multi;
+        return;
+    case COMMAND_UNWATCH:
+        session->watching &= session->in_multi;
+        return;
+    case COMMAND_SELECT:
+        if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 && db >= 0 &&
+            db < LIMIT_DBS) {
+            session->multi_db = (uint8_t)db;
+            if (!session->in_multi)
+                client->identity.db = (uint8_t)db;
+            session->unclean = true;
+        }
+        return;
+    case COMMAND_SUBSCRIBE:
+    case COMMAND_PSUBSCRIBE:
+    case COMMAND_SSUBSCRIBE:
+    case COMMAND_MONITOR:
+    case COMMAND_SYNC:
+    case COMMAND_PSYNC:
+        session->subscribed |= !session->in_multi;
+        session->unclean = true;
+        return;
+    case COMMAND_ASKING:
+    case COMMAND_READONLY:
+    case COMMAND_READWRITE:
+        session->unclean = true;
+        return;
+    default:
+        session->unclean |= parsed->command->id == COMMAND_UNKNOWN;
+        session->blocking |= (parsed->command->flags & COMMAND_BLOCKING) && !session->in_multi;
+    }
+}
+
+static enum request_verdict forward(struct session *session, const struct parsed *parsed)
+{
+    struct client *client = session->client;
+    if (buf_append(&session->out, &session->worker->blocks, parsed->request.frame) != 0) {
+        client_close(client);
+        return REQUEST_CLOSED;
+    }
+    note_command(session, parsed);
+    session->outstanding++;
+    worker_count(session->worker, METRIC_store_requests_total, 1);
+    mark_dirty(session);
+    return REQUEST_STARTED;
+}
+
+enum request_verdict session_one_shot(struct client *client, const struct parsed *parsed)
+{
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    struct session *session = attach(client, quota_of(parsed->command));
+    return session == NULL ? REQUEST_STARTED : forward(session, parsed);
+}
+
+enum request_verdict session_open(struct client *client, const struct parsed *parsed)
+{
+    return session_one_shot(client, parsed);
+}
+
+enum request_verdict session_request(struct client *client, const struct parsed *parsed)
+{
+    struct session *session = client->session;
+    enum quota quota = quota_of(parsed->command);
+    if (session->out.size > worker_client_room(session->worker) / 2)
+        return REQUEST_STALLED;
+    if (!keeps(session) && parsed->command->route == ROUTE_LANE)
+        return REQUEST_STALLED; // until the session has ended
+    if (quota == QUOTA_BLOCKING && session->quota != quota && !session->in_multi) {
+        if (session->outstanding > 0)
+            return REQUEST_STALLED;
+        if (!quota_take(session, quota)) {
+            refuse_quota(client, quota);
+            return REQUEST_STARTED;
+        }
+    }
+    return forward(session, parsed);
+}
+
+void session_reask(struct client *client, const struct parsed *parsed)
+{
+    struct session *session = attach(client, QUOTA_TRANSACTIONS);
+    if (session == NULL) {
+        request_reask_done(client); // attach has answered why
+        return;
+    }
+    session->reask = client->in_private = true;
+    forward(session, parsed);
+}
+
+// ---- streaming -----------------------------------------------------------------------------------
+
+void session_stream(struct client *client, struct slice head)
+{
+    size_t cursor = 0;
+    struct slice name = {0};
+    resp_arg_next(head, &cursor, &name);
+    struct parsed parsed = {.command = command_find(name)};
+    struct session *session = client->session;
+    if (parsed.command->route == ROUTE_LOCAL) {
+        client_append_text(client, "-ERR weir: request too large for this command\r\n");
+        client_close_after_reply(client);
+        return;
+    }
+    if (session == NULL)
+        session = attach(client, quota_of(parsed.command));
+    if (session == NULL) {
+        client_close_after_reply(client); // the request itself can't be skipped
+        return;
+    }
+    client->streaming = true;
+    client->last_command = parsed.command;
+    note_command(session, &parsed);
+    buf_move(&session->out, &client->in);
+    session->outstanding++;
+    mark_dirty(session);
+}
+
+size_t session_stream_input(struct client *client, struct slice bytes)
+{
+    struct session *session = client->session;
+    long n = resp_scan_feed(&client->scan, bytes);
+    if (n < 0 || buf_append(&session->out, &session->worker->blocks,
+                            slice_of(bytes.data, (size_t)n)) != 0) {
+        client_close(client);
+        return bytes.size;
+    }
+    mark_dirty(session);
+    if (client->scan.done) {
+        client->streaming = client->scanning = false;
+        end_if_done(session);
+    }
+    return (size_t)n;
+}
+
+bool session_full(const struct client *client)
+{
+    const struct session *session = client->session;
+    return session != NULL && session->out.size > worker_client_room(session->worker) / 2;
+}
+
+// ---- replies -------------------------------------------------------------------------------------
+
+// Gives the first `count` held bytes to the client.
+static void release(struct session *session, size_t count)
+{
+    struct client *client = session->client;
+    if (count > 0)
+        session->started = true;
+    if (count == session->held.size) {
+        session->frame_released = session->frame_open;
+        client_append_buf(client, &session->held);
+        return;
+    }
+    while (count > 0 && !client->doomed) {
+        struct iovec piece;
+        buf_vectors(&session->held, &piece, 1);
+        size_t n = piece.iov_len < count ? piece.iov_len : count;
+        client_append(client, slice_of(piece.iov_base, n));
+        if (!client->doomed)
+            buf_consume(&session->held, &session->worker->blocks, n);
+        count -= n;
+    }
+}
+
+// Asks for a fence that covers what is held now; without a cache there is nothing to be fenced.
+static void release_or_fence(struct session *session)
+{
+    struct worker *worker = session->worker;
+    struct client *client = session->client;
+    if (session->fencing || session->held.size == 0)
+        return;
+    struct request *request = NULL;
+    if (node_caching(session->node))
+        request = request_borrow(worker, slice_of(NULL, 0));
+    if (request == NULL && node_caching(session->node)) {
+        client_close(client);
+        return;
+    }
+    if (request == NULL) {
+        release(session, session->held.size);
+        return;
+    }
+    session->fencing = true;
+    session->covered = session->held.size;
+    request->client = client;
+    request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
+    request->state = REQUEST_FENCE;
+    request->lane = &session->node->lanes[session->db];
+    session->fence = request;
+    if (session->node->home == worker)
+        node_accept(session->node, request);
+    else
+        worker_send(worker, session->node->home->index, &request->mail, MAIL_REQUEST);
+}
+
+void session_fenced(struct client *client)
+{
+    struct session *session = client->session;
+    if (session == NULL || !session->fencing)
+        return;
+    session->fencing = false;
+    session->fence = NULL;
+    release(session, session->covered);
+    if (client->doomed)
+        return;
+    release_or_fence(session);
+    if (!client->doomed && client->session == session)
+        end_if_done(session);
+}
+
+static void frame_done(struct session *session)
+{
+    session->frame_open = session->frame_released = false;
+    bool push = session->scan.top_type == '>';
+    if (!push && session->outstanding > 0)
+        session->outstanding--;
+    resp_scan_init(&session->scan);
+}
+
+static bool hold(struct session *session, struct slice bytes)
+{
+    struct client *client = session->client;
+    if (session->frame_released && session->held.size == 0) {
+        client_append(client, bytes);
+    } else if (buf_append(&session->held, &session->worker->blocks, bytes) != 0) {
+        client_close(client);
+    }
+    return !client->doomed;
+}
+
+// Replies to weir's own first words end here. False when the connection is of no use.
+static bool swallow(struct session *session, struct slice bytes)
+{
+    if (session->scan.frame_bytes == bytes.size)
+        session->refused = bytes.size > 0 && bytes.data[0] == '-';
+    if (!session->scan.done)
+        return true;
+    resp_scan_init(&session->scan);
+    session->swallow--;
+    return !session->refused;
+}
+
+static void session_input(struct session *session, struct slice bytes)
+{
+    struct client *client = session->client;
+    while (bytes.size > 0) {
+        long n = resp_scan_feed(&session->scan, bytes);
+        if (n < 0) {
+            lost(session, "the store broke the protocol");
+            return;
+        }
+        struct slice part = slice_of(bytes.data, (size_t)n);
+        bytes = slice_of(bytes.data + n, bytes.size - (size_t)n);
+        if (session->swallow > 0) {
+            if (!swallow(session, part)) {
+                lost(session, "the store refused weir's credentials or database");
+                return;
+            }
+            continue;
+        }
+        session->frame_open = true;
+        if (!hold(session, part))
+            return;
+        if (session->scan.done)
+            frame_done(session);
+    }
+    release_or_fence(session);
+    if (!client->doomed && client->session == session)
+        end_if_done(session);
+}
+
+static bool over_full(const struct session *session)
+{
+    size_t room = worker_client_room(session->worker);
+    return session->held.size + session->client->out.size > room / 2 + 1;
+}
+
+static void set_events(struct session *session, uint32_t events)
+{
+    if (session->io.events != events)
+        loop_modify(session->worker->loop, &session->io, events);
+}
+
+static void session_read(struct session *session)
+{
+    struct worker *worker = session->worker;
+    if (session->client != NULL && over_full(session)) {
+        set_events(session, session->io.events & ~(uint32_t)LOOP_READ);
+        session->reading = false;
+        return;
+    }
+    ssize_t n = net_read(session->io.fd, worker->read_scratch, READ_BYTES);
+    worker->now_ns = clock_now_ns();
+    if (n == WEIR_EAGAIN)
+        return;
+    if (n < 0 || session->client == NULL) {
+        lost(session, n < 0 ? weir_strerror((int)n) : "unasked bytes");
+        return;
+    }
+    worker_count(worker, METRIC_store_received_bytes_total, (uint64_t)n);
+    session_input(session, slice_of(worker->read_scratch, (size_t)n));
+}
+
+static void session_ready(struct loop_fd *io, uint32_t events)
+{
+    struct session *session = (struct session *)io;
+    static_assert(offsetof(struct session, io) == 0, "io leads the session");
+    if (session->connecting) {
+        int result = net_connect_result(io->fd);
+        if (result == WEIR_EAGAIN)
+            return;
+        if (result < 0) {
+            lost(session, weir_strerror(result));
+            return;
+        }
+        session->connecting = false;
+    }
+    if (events & LOOP_WRITE)
+        mark_dirty(session);
+    if (events & (LOOP_READ | LOOP_HANGUP))
+        session_read(session);
+}
+
+void session_drained(struct client *client)
+{
+    struct session *session = client->session;
+    if (session->reading || over_full(session))
+        return;
+    session->reading = true;
+    set_events(session, session->io.events | LOOP_READ);
+}
+
+// ---- what others ask -----------------------------------------------------------------------------
+
+bool session_waits(const struct client *client)
+{
+    return client->session->blocking || client->session->subscribed;
+}
+
+bool session_in_multi(const struct client *client)
+{
+    return client->session != NULL && client->session->in_multi;
+}
+
+bool session_subscribed(const struct client *client)
+{
+    return client->session != NULL && client->session->subscribed;
+}
+
+bool session_pending(const struct client *client)
+{
+    return client->session != NULL && !client->session->subscribed &&
+           (client->session->outstanding > 0 || client->session->held.size > 0);
+}
+
+// ---- the worker's rounds -------------------------------------------------------------------------
+
+static void flush(struct session *session)
+{
+    struct worker *worker = session->worker;
+    if (session->connecting)
+        return;
+    while (session->out.size > 0) {
+        struct iovec vectors[64];
+        ssize_t n = net_writev(session->io.fd, vectors, buf_vectors(&session->out, vectors, 64));
+        if (n == WEIR_EAGAIN) {
+            set_events(session, session->io.events | LOOP_WRITE);
+            return;
+        }
+        if (n < 0) {
+            lost(session, weir_strerror((int)n));
+            return;
+        }
+        worker_count(worker, METRIC_store_sent_bytes_total, (uint64_t)n);
+        buf_consume(&session->out, &worker->blocks, (size_t)n);
+    }
+    set_events(session, session->io.events & ~(uint32_t)LOOP_WRITE);
+    if (session->client != NULL && session->client->stalled)
+        client_resume(session->client);
+}
+
+void sessions_flush(struct worker *worker)
+{
+    while (worker->session_dirty != NULL) {
+        struct session *session = worker->session_dirty;
+        worker->session_dirty = session->dirty_next;
+        session->dirty = false;
+        flush(session);
+    }
+}
+
+void sessions_tick(struct worker *worker)
+{
+    struct session **link = &worker->session_idle;
+    while (*link != NULL) {
+        struct session *session = *link;
+        if (worker->now_ns - session->idle_since_ns > IDLE_SECONDS * CLOCK_MS(1000))
+            destroy(session); // takes itself out of the list
+        else
+            link = &session->next;
+    }
+}
+
+void sessions_close_idle(struct worker *worker)
+{
+    while (worker->session_idle != NULL)
+        destroy(worker->session_idle);
+}

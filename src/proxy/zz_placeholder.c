@@ -1,0 +1,1 @@
+extern int weir_placeholder_proxy; int weir_placeholder_proxy;
