@@ -29,6 +29,7 @@
 //    can do whatever the other can, so one with a superset is not looked at.
 //  - A value that a read still to come has returned is not overwritten while nothing is left that
 //    could write it again.
+//  - Values that no read returned differ by their length alone.
 //  - One of unknown outcome is taken only right before an operation that notices: any other order is
 //    as good with it later, or without it.
 //  - Commands of one client on one key keep their order, pipelined or not.
@@ -62,6 +63,7 @@ struct op {
     int argument, returned_value; // interned texts
     int64_t number, ttl, invoked, returned;
     int previous; // of the same client and key, index within the key's operations; NONE
+    bool twin;    // of unknown outcome, and nobody returned what it wrote: one is as good as another
     int unknown;  // its bit among the operations of unknown outcome; NONE when the outcome is known
     bool taken;
     int produces, produces_count; // values it may leave that a read returned: in search.produced
@@ -135,11 +137,34 @@ static int intern(struct texts *t, const char *data, size_t size)
 
 static struct texts keys, values;
 
-// ---- the register --------------------------------------------------------------------------------
-struct state {
-    int value;  // NIL or an interned text
-    int expiry; // the SET whose TTL it carries, or NONE
+// ---- who wants a value, and who can make it -------------------------------------------------------
+// By interned text, for the key under search: operations not yet taken that returned it, and such
+// that may leave it behind.
+struct demand {
+    int wanted, makers;
+    int key; // the one for which `visible` was found out
+    bool visible;
 };
+
+static struct {
+    struct demand *of;
+    int room;
+    int key;       // counts the keys, from 1
+    int *returned; // all values that were returned, each once
+    int count;
+} demands;
+
+static struct demand *demand_of(int value)
+{
+    if (value >= demands.room) {
+        size_t room = (size_t)values.count * 2;
+        demands.of = grow(demands.of, room * sizeof(struct demand));
+        memset(demands.of + demands.room, 0,
+               (room - (size_t)demands.room) * sizeof(struct demand));
+        demands.room = (int)room;
+    }
+    return &demands.of[value];
+}
 
 static bool text_integer(int value, int64_t *out)
 {
@@ -151,6 +176,42 @@ static bool text_integer(int value, int64_t *out)
     *out = strtoll(text, &end, 10);
     return *end == 0 && errno == 0;
 }
+
+static bool starts_a_returned_value(int value)
+{
+    for (int i = 0; i < demands.count; i++) {
+        int whole = demands.returned[i];
+        if (values.size[whole] >= values.size[value] &&
+            memcmp(values.text[whole], values.text[value], values.size[value]) == 0)
+            return true;
+    }
+    return false;
+}
+
+// Values that nobody returned, nor anything that grew from them, differ in their length only: one
+// stands for all of a length.
+static int faceless(int value)
+{
+    struct demand *d = demand_of(value);
+    int64_t number;
+    if (d->key != demands.key) {
+        d->key = demands.key;
+        d->visible = starts_a_returned_value(value) || text_integer(value, &number);
+    }
+    if (d->visible)
+        return value;
+    char text[4096];
+    if (values.size[value] > sizeof(text))
+        return value;
+    memset(text, '~', values.size[value]);
+    return intern(&values, text, values.size[value]);
+}
+
+// ---- the register --------------------------------------------------------------------------------
+struct state {
+    int value;  // NIL or an interned text
+    int expiry; // the SET whose TTL it carries, or NONE
+};
 
 static int number_text(int64_t number)
 {
@@ -185,11 +246,11 @@ static bool apply(const struct op *op, int self, struct state *s)
     case GET:
         return op->result == R_NIL ? s->value == NIL : s->value == op->returned_value;
     case SET:
-        *s = (struct state){op->argument, op->ttl ? self : NONE};
+        *s = (struct state){faceless(op->argument), op->ttl ? self : NONE};
         return fits(op, R_OK, 0);
     case GETSET:
         number = s->value; // not a number here: what was there
-        *s = (struct state){op->argument, NONE};
+        *s = (struct state){faceless(op->argument), NONE};
         return op->result == R_UNKNOWN ||
                (op->result == R_NIL ? number == NIL : number == op->returned_value);
     case DEL:
@@ -202,7 +263,7 @@ static bool apply(const struct op *op, int self, struct state *s)
         s->value = number_text(number + 1);
         return fits(op, R_NUMBER, number + 1);
     case APPEND:
-        s->value = joined_text(s->value, op->argument);
+        s->value = faceless(joined_text(s->value, op->argument));
         return fits(op, R_NUMBER, values.size[s->value]);
     default:
         return false;
@@ -309,32 +370,6 @@ static bool memory_add(struct memory *m, const uint64_t hash[2], const uint64_t 
     s->next = m->bucket[hash[0] & (m->buckets - 1)];
     m->bucket[hash[0] & (m->buckets - 1)] = s;
     return true;
-}
-
-// ---- who wants a value, and who can make it -------------------------------------------------------
-// By interned text, for the key under search: operations not yet taken that returned it, and such
-// that may leave it behind.
-static struct demand {
-    int wanted, makers;
-} *demands;
-static int demands_room;
-
-static struct demand *demand_of(int value)
-{
-    static struct demand none;
-    if (value < demands_room)
-        return &demands[value];
-    return &none; // made during the search: nobody returned it
-}
-
-static void demands_resize(void)
-{
-    if (demands_room >= values.count)
-        return;
-    demands = grow(demands, (size_t)values.count * 2 * sizeof(*demands));
-    memset(demands + demands_room, 0,
-           ((size_t)values.count * 2 - (size_t)demands_room) * sizeof(*demands));
-    demands_room = values.count * 2;
 }
 
 // ---- the search ----------------------------------------------------------------------------------
@@ -489,21 +524,33 @@ static void find_products(struct search *s, struct op *op, const int *returned, 
                 produces(s, op, returned[i]);
 }
 
+static bool is_twin(const struct op *op)
+{
+    int64_t number;
+    if (op->unknown == NONE || op->argument == NIL || op->ttl || text_integer(op->argument, &number))
+        return false;
+    for (int i = 0; i < demands.count; i++)
+        if (strstr(values.text[demands.returned[i]], values.text[op->argument]))
+            return false;
+    return true;
+}
+
 static void demands_begin(struct search *s)
 {
-    int *returned = grow(NULL, (size_t)s->count * sizeof(int)), count = 0;
-    demands_resize();
-    for (int i = 0; i < s->count; i++) // each once
-        if (s->ops[i].result == R_VALUE && demands[s->ops[i].returned_value].wanted++ == 0)
-            returned[count++] = s->ops[i].returned_value;
-    for (int i = 0; i < count; i++)
-        demands[returned[i]].wanted = 0;
+    demands.key++;
+    demands.count = 0;
+    demands.returned = grow(demands.returned, (size_t)s->count * sizeof(int));
     for (int i = 0; i < s->count; i++)
-        find_products(s, &s->ops[i], returned, count);
-    demands_resize();
+        if (s->ops[i].result == R_VALUE && demand_of(s->ops[i].returned_value)->wanted++ == 0)
+            demands.returned[demands.count++] = s->ops[i].returned_value;
+    for (int i = 0; i < demands.count; i++)
+        demand_of(demands.returned[i])->wanted = 0;
+    for (int i = 0; i < s->count; i++)
+        s->ops[i].twin = is_twin(&s->ops[i]);
+    for (int i = 0; i < s->count; i++)
+        find_products(s, &s->ops[i], demands.returned, demands.count);
     for (int i = 0; i < s->count; i++)
         demand_count(s, &s->ops[i], 1);
-    free(returned);
 }
 
 static void demands_end(struct search *s)
@@ -609,12 +656,25 @@ static bool is_useful(struct search *s, const struct state *without, const struc
     return false;
 }
 
+// Is there an earlier one that does as well? Only the first of such twins is tried.
+static bool has_elder_twin(const struct search *s, int index)
+{
+    const struct op *op = &s->ops[index];
+    for (int i = 0; op->twin && i < index; i++) {
+        const struct op *elder = &s->ops[i];
+        if (elder->twin && !elder->taken && elder->kind == op->kind && elder->ttl == 0 &&
+            values.size[elder->argument] == values.size[op->argument])
+            return true;
+    }
+    return false;
+}
+
 // May `op` be tried in this pass, and how would it leave the register?
 static bool candidate(struct search *s, int index, enum pass pass, enum variant variant,
                       struct state *after)
 {
     const struct op *op = &s->ops[index];
-    if ((pass == UNKNOWN) != (op->unknown != NONE))
+    if ((pass == UNKNOWN) != (op->unknown != NONE) || has_elder_twin(s, index))
         return false;
     if (op->previous != NONE && !s->ops[op->previous].taken)
         return false;
