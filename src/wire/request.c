@@ -45,8 +45,8 @@ static size_t header_need(const uint8_t *at, size_t size)
 
 struct header {
     int64_t value;
-    size_t size;   // bytes of the header, its end included
-    bool number;   // it was one
+    size_t size; // bytes of the header, its end included
+    bool number; // it was one
 };
 
 // The slow path of headers. Returns > 0, or 0 with *need relative to `at`, or `too_big`.
@@ -107,8 +107,7 @@ static inline long parse_argument(struct slice *arg, struct slice bytes, size_t 
 {
     const uint8_t *data = bytes.data + at, *end = bytes.data + bytes.size;
     int64_t length = 0;
-    const uint8_t *stop =
-        data < end && *data == '$' ? number_short(data + 1, end, &length) : NULL;
+    const uint8_t *stop = data < end && *data == '$' ? number_short(data + 1, end, &length) : NULL;
     size_t head;
     if (__builtin_expect(stop != NULL && length <= bounds->max_bulk, 1)) {
         head = (size_t)(stop + 2 - data);
