@@ -73,7 +73,8 @@ static void enqueue(struct client *client, struct request *request)
         client->first = request;
     client->last = request;
     client->outstanding++;
-    if (!(request->flags & REQUEST_READ))
+    request->reads = (request->flags & REQUEST_READ) != 0;
+    if (!request->reads)
         client->writes++;
 }
 
@@ -84,7 +85,7 @@ static void dequeue(struct client *client)
     if (client->first == NULL)
         client->last = NULL;
     client->outstanding--;
-    if (!(request->flags & REQUEST_READ))
+    if (!request->reads)
         client->writes--;
     if (client->stalled)
         client_resume(client);
@@ -103,12 +104,20 @@ static void set_state(struct request *request, enum request_state state)
     request->state = state;
 }
 
+// Nothing but reads may follow until it has come back to be asked again.
+static void set_discard(struct request *request, bool discard)
+{
+    request->client->discards += (uint32_t)discard - (uint32_t)request->discard;
+    request->discard = discard;
+}
+
 static void submit(struct request *request, enum request_state state)
 {
     struct worker *worker = request->worker;
     struct node *node = proxy_node(worker->proxy);
     request->lane = &node->lanes[request->db];
     set_state(request, state);
+    request->away = true;
     if (node->home == worker)
         node_accept(node, request);
     else
@@ -244,7 +253,7 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     if ((command->shape == RESP2_OTHER && client->identity.protocol == 2) ||
         parsed->request.frame.size > LIMIT_LANE_REQUEST)
         return session_one_shot(client, parsed);
-    if (!(flags & REQUEST_READ) && client->markers > 0)
+    if (!(flags & REQUEST_READ) && client->markers + client->discards > 0)
         return REQUEST_STALLED;
     if ((command->flags & COMMAND_CACHEABLE) && start_near(client, parsed, &flags, &state))
         return REQUEST_STARTED;
@@ -347,16 +356,19 @@ void request_answer(struct worker *here, struct request *request, struct slice r
     struct client *client = request->worker == here ? request->client : NULL;
     if (resp3)
         request->flags |= REQUEST_RESP3;
-    if (client != NULL && client->first == request && !(request->flags & REQUEST_DISCARD)) {
+    if (client != NULL && client->first == request && !request->discard) {
+        request->away = false;
         set_state(request, REQUEST_DONE);
         deliver(client, request, reply, resp3);
+        if (client->doomed)
+            return; // shed by its own reply, and the request with it
         dequeue(client);
         request_release(request);
         request_turns(client);
         return;
     }
     if (buf_append(&request->reply, &here->blocks, reply) != 0)
-        request->flags |= REQUEST_LARGE | (request->flags & REQUEST_READ ? REQUEST_DISCARD : 0);
+        request->flags |= REQUEST_LARGE;
     request_return(here, request);
 }
 
@@ -376,24 +388,25 @@ void request_return(struct worker *here, struct request *request)
 static void discard_behind(struct client *client, struct request *from)
 {
     for (struct request *request = from->next; request != NULL; request = request->next) {
-        if (request->state == REQUEST_REASK)
+        if (!request->away && request->state == REQUEST_REASK)
             continue;
-        if (!(request->flags & REQUEST_READ)) {
+        if (!request->reads) {
             client_close(client); // a write was sent behind a reply too large to keep
             return;
         }
-        request->flags |= REQUEST_DISCARD;
-        if (request->state == REQUEST_DONE) {
-            buf_clear(&request->reply, &client->worker->blocks);
-            set_state(request, REQUEST_REASK);
+        if (request->away) {
+            set_discard(request, true);
+            continue;
         }
+        buf_clear(&request->reply, &client->worker->blocks);
+        set_state(request, REQUEST_REASK);
     }
 }
 
 static bool write_behind(const struct request *request)
 {
     const struct request *later = request->next;
-    while (later != NULL && (later->flags & REQUEST_READ))
+    while (later != NULL && later->reads)
         later = later->next;
     return later != NULL;
 }
@@ -429,6 +442,7 @@ void request_returned(struct request *request)
         request_release(request);
         return;
     }
+    request->away = false;
     if (request->flags & REQUEST_SESSION_FENCE) {
         session_fenced(client);
         request_release(request);
@@ -438,6 +452,8 @@ void request_returned(struct request *request)
         returned_lost(client, request);
     if (client->doomed)
         return;
+    bool discard = request->discard;
+    set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
     bool too_large = (request->flags & REQUEST_LARGE) != 0;
@@ -445,7 +461,7 @@ void request_returned(struct request *request)
         client_close(client);
         return;
     }
-    if (request->flags & REQUEST_DISCARD || too_large || request->reply.size == 0)
+    if (discard || too_large || request->reply.size == 0)
         returned_unanswered(client, request);
     else
         set_state(request, REQUEST_DONE);
@@ -490,7 +506,7 @@ static void ask_again(struct client *client, struct request *request)
         session_reask(client, &parsed);
         return;
     }
-    request->flags &= ~(uint32_t)(REQUEST_DISCARD | REQUEST_HIT | REQUEST_RESP3 | REQUEST_FAILED |
+    request->flags &= ~(uint32_t)(REQUEST_HIT | REQUEST_RESP3 | REQUEST_FAILED |
                                  REQUEST_FENCED);
     enum request_state state = REQUEST_QUEUED;
     struct near_query query;
@@ -510,7 +526,8 @@ static void ask_again(struct client *client, struct request *request)
     if (verdict == NEAR_HIT) {
         client_composed(client, size);
         worker_hit(worker, request->command->id);
-        request_finish(client, request);
+        if (!client->doomed)
+            request_finish(client, request);
         return;
     }
     if (verdict == NEAR_STALE)
@@ -565,6 +582,7 @@ void request_hold(struct client *client, struct request *request)
 {
     enqueue(client, request);
     set_state(request, REQUEST_FENCE);
+    request->away = true; // until request_finish
 }
 
 void request_finish(struct client *client, struct request *request)
@@ -588,9 +606,9 @@ void request_orphan(struct client *client)
         next = request->next;
         request->client = NULL;
         request->next = NULL;
-        if (request->state == REQUEST_DONE || request->state == REQUEST_REASK)
-            request_release(request); // not with the node's thread
+        if (!request->away)
+            request_release(request);
     }
     client->first = client->last = NULL;
-    client->outstanding = client->markers = client->holds = client->writes = 0;
+    client->outstanding = client->markers = client->discards = client->holds = client->writes = 0;
 }

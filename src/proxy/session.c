@@ -46,6 +46,7 @@ struct session {
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
+    bool broken;           // the connection has gone, whole replies still wait for their fence
 };
 
 static void session_ready(struct loop_fd *io, uint32_t events);
@@ -124,8 +125,10 @@ static void destroy(struct session *session)
         link = &(*link)->next;
     if (*link != NULL)
         *link = session->next;
-    loop_remove(worker->loop, &session->io);
-    net_close(session->io.fd);
+    if (!session->broken) {
+        loop_remove(worker->loop, &session->io);
+        net_close(session->io.fd);
+    }
     buf_clear(&session->out, &worker->blocks);
     buf_clear(&session->held, &worker->blocks);
     quota_give(session);
@@ -274,8 +277,11 @@ static void end_if_done(struct session *session)
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
-    if (keeps(session))
+    if (keeps(session)) {
+        if (session->broken)
+            client_close_after_reply(client); // its transaction has gone with the connection
         return;
+    }
     bool reask = session->reask;
     detach(session);
     client_resume(client);
@@ -283,6 +289,21 @@ static void end_if_done(struct session *session)
         client->in_private = false;
         request_reask_done(client);
     }
+}
+
+// What was received whole is still the client's: it waits for its fence, and what is owed behind it
+// is answered by `line`. False when that can't be said.
+static bool outlive(struct session *session, const char *line)
+{
+    struct worker *worker = session->worker;
+    for (; session->outstanding > 0; session->outstanding--)
+        if (buf_append(&session->held, &worker->blocks, slice_str(line)) != 0)
+            return false;
+    loop_remove(worker->loop, &session->io);
+    net_close(session->io.fd);
+    buf_clear(&session->out, &worker->blocks);
+    session->broken = session->unclean = session->reading = true;
+    return true;
 }
 
 // The store closed the connection or it broke.
@@ -303,6 +324,10 @@ static void lost(struct session *session, const char *why)
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
     uint64_t owed = session->outstanding;
+    bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
+    if (waits && outlive(session, line))
+        return;
+    began |= waits;
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
@@ -412,7 +437,7 @@ enum request_verdict session_request(struct client *client, const struct parsed 
 {
     struct session *session = client->session;
     enum quota quota = quota_of(parsed->command);
-    if (session->out.size > worker_client_room(session->worker) / 2)
+    if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
@@ -711,7 +736,7 @@ bool session_pending(const struct client *client)
 static void flush(struct session *session)
 {
     struct worker *worker = session->worker;
-    if (session->connecting)
+    if (session->connecting || session->broken)
         return;
     while (session->out.size > 0) {
         struct iovec vectors[64];
