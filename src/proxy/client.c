@@ -507,7 +507,7 @@ static void stream_large(struct client *client)
         protocol_error(client, RESP_ERR_UNAUTH_BULK, 0);
         return;
     }
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || session_pending(client)) {
         client->stalled = true; // what was asked before is answered first
         return;
     }

@@ -43,6 +43,9 @@ struct session {
     uint8_t protocol, db, multi_db;
     bool connecting, dirty, reading, fencing, refused;
     bool in_multi, watching, subscribed, monitoring, blocking, reask, unclean;
+    bool multi_selects, multi_subscribes; // queued in MULTI: SELECT multi_db, SUBSCRIBE
+    bool exec_selects;     // the reply of EXEC, which is the last to come, decides on multi_db
+    bool flushes;          // keys change that no invalidation names (SWAPDB)
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
@@ -280,6 +283,8 @@ static void end_if_done(struct session *session)
     if (keeps(session)) {
         if (session->broken)
             client_close_after_reply(client); // its transaction has gone with the connection
+        else if (client->stalled)
+            client_resume(client);
         return;
     }
     bool reask = session->reask;
@@ -352,23 +357,29 @@ static enum quota quota_of(const struct command *command)
                : QUOTA_TRANSACTIONS;
 }
 
+static void leave_multi(struct session *session)
+{
+    session->in_multi = session->watching = false;
+    session->multi_selects = session->multi_subscribes = false;
+}
+
 // What the command does to the connection's state, as it passes.
 static void note_command(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
     int64_t db;
+    session->flushes |= (parsed->command->flags & COMMAND_FLUSH) != 0;
     switch (parsed->command->id) {
     case COMMAND_MULTI:
         session->in_multi = true;
-        session->multi_db = client->identity.db;
         return;
     case COMMAND_EXEC:
-        client->identity.db = session->in_multi ? session->multi_db : client->identity.db;
-        session->unclean |= session->db != client->identity.db;
-        session->in_multi = session->watching = false;
+        session->exec_selects = session->multi_selects; // if it is carried out: see exec_answered
+        session->subscribed |= session->multi_subscribes;
+        leave_multi(session);
         return;
     case COMMAND_DISCARD:
-        session->in_multi = session->watching = false;
+        leave_multi(session);
         return;
     case COMMAND_WATCH:
         session->watching |= !session->in_multi;
@@ -379,9 +390,11 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SELECT:
         if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 && db >= 0 &&
             db < LIMIT_DBS) {
-            session->multi_db = (uint8_t)db;
-            if (!session->in_multi)
+            if (session->in_multi)
+                session->multi_db = (uint8_t)db;
+            else
                 client->identity.db = (uint8_t)db;
+            session->multi_selects |= session->in_multi;
             session->unclean = true;
         }
         return;
@@ -392,6 +405,7 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SYNC:
     case COMMAND_PSYNC:
         session->subscribed |= !session->in_multi;
+        session->multi_subscribes |= session->in_multi;
         session->monitoring |= parsed->command->id == COMMAND_MONITOR && !session->in_multi;
         session->unclean = true;
         return;
@@ -437,6 +451,8 @@ enum request_verdict session_request(struct client *client, const struct parsed 
 {
     struct session *session = client->session;
     enum quota quota = quota_of(parsed->command);
+    if (session->exec_selects)
+        return REQUEST_STALLED; // which database will it concern?
     if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
@@ -562,6 +578,9 @@ static void release_or_fence(struct session *session)
     session->covered = session->held.size;
     request->client = client;
     request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
+    if (session->flushes)
+        request->flags |= REQUEST_FLUSH;
+    session->flushes &= session->in_multi || session->outstanding > 0;
     request->state = REQUEST_FENCE;
     request->lane = &session->node->lanes[session->db];
     session->fence = request;
@@ -586,12 +605,22 @@ void session_fenced(struct client *client)
         end_if_done(session);
 }
 
+// EXEC behind a queued SELECT: an error or a null says that nothing of it was carried out.
+static void exec_answered(struct session *session)
+{
+    session->exec_selects = false;
+    if (session->scan.top_type == '*' && session->scan.top_count >= 0)
+        session->client->identity.db = session->multi_db;
+}
+
 static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     bool push = session->scan.top_type == '>';
     if (!push && session->outstanding > 0)
         session->outstanding--;
+    if (!push && session->exec_selects && session->outstanding == 0)
+        exec_answered(session);
     resp_scan_init(&session->scan);
 }
 
