@@ -274,6 +274,8 @@ static void end_if_done(struct session *session)
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
+    if (client->stalled)
+        client_resume(client);
     if (keeps(session))
         return;
     bool reask = session->reask;
@@ -416,7 +418,7 @@ enum request_verdict session_request(struct client *client, const struct parsed 
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
     if (quota == QUOTA_BLOCKING && session->quota != quota && !session->in_multi) {
-        if (session->outstanding > 0)
+        if (session->outstanding > 0 || session->held.size > 0)
             return REQUEST_STALLED;
         if (!quota_take(session, quota)) {
             refuse_quota(client, quota);
@@ -664,6 +666,7 @@ static void session_ready(struct loop_fd *io, uint32_t events)
             return;
         }
         session->connecting = false;
+        net_set_keepalive(io->fd, 60);
     }
     if (events & LOOP_WRITE)
         mark_dirty(session);
@@ -685,6 +688,11 @@ void session_drained(struct client *client)
 bool session_waits(const struct client *client)
 {
     return client->session->blocking || client->session->subscribed;
+}
+
+bool session_kept(const struct client *client)
+{
+    return client->session != NULL && keeps(client->session);
 }
 
 bool session_in_multi(const struct client *client)
@@ -737,6 +745,14 @@ void sessions_flush(struct worker *worker)
         session->dirty = false;
         flush(session);
     }
+}
+
+// About once a second for each client: a store that can't be reached, without a word why.
+void session_tick(struct client *client)
+{
+    struct session *session = client->session;
+    if (session->connecting && session->worker->now_ns > session->deadline_ns)
+        lost(session, "connect-timeout");
 }
 
 void sessions_tick(struct worker *worker)

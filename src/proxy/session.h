@@ -28,6 +28,7 @@ bool session_full(const struct client *client); // no more input now
 void session_fenced(struct client *client);
 // Would nobody miss the reply if the client has gone (blocked, subscribed)?
 bool session_waits(const struct client *client);
+bool session_kept(const struct client *client); // by MULTI, WATCH or a subscription
 bool session_in_multi(const struct client *client);
 bool session_subscribed(const struct client *client); // or MONITOR: stays until the client goes
 bool session_pending(const struct client *client);    // replies are to come
@@ -35,6 +36,8 @@ bool session_pending(const struct client *client);    // replies are to come
 void session_abandon(struct client *client);
 // The client's output has room again.
 void session_drained(struct client *client);
+
+void session_tick(struct client *client);
 
 void sessions_flush(struct worker *worker);
 void sessions_tick(struct worker *worker);
