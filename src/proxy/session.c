@@ -36,6 +36,8 @@ struct session {
     struct resp_scan scan;
     uint64_t idle_since_ns, deadline_ns;
     uint64_t outstanding;  // requests sent, replies not yet complete
+    uint64_t ready;        // complete replies in `held`
+    uint64_t covered_ready; // of them, within `covered`
     size_t covered;        // bytes of `held` that the fence under way covers
     struct request *fence; // under way
     enum quota quota;
@@ -247,6 +249,7 @@ static void detach(struct session *session)
         return;
     }
     session->blocking = session->started = session->reask = false;
+    session->ready = 0;
     session->idle_since_ns = worker->now_ns;
     session->next = worker->session_idle;
     worker->session_idle = session;
@@ -304,7 +307,7 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
-    uint64_t owed = session->outstanding;
+    uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
@@ -313,6 +316,8 @@ static void lost(struct session *session, const char *why)
     }
     for (uint64_t i = 0; i < owed; i++)
         client_append_text(client, line);
+    if (client->doomed)
+        return;
     if (kept)
         client_close_after_reply(client); // its transaction or subscription is gone
     else if (reask)
@@ -432,7 +437,8 @@ void session_reask(struct client *client, const struct parsed *parsed)
 {
     struct session *session = attach(client, QUOTA_TRANSACTIONS);
     if (session == NULL) {
-        request_reask_done(client); // attach has answered why
+        if (!client->doomed)
+            request_reask_done(client); // attach has answered why
         return;
     }
     session->reask = client->in_private = true;
@@ -499,6 +505,7 @@ static void release(struct session *session, size_t count)
     if (count > 0)
         session->started = true;
     if (count == session->held.size) {
+        session->ready = 0;
         session->frame_released = session->frame_open;
         client_append_buf(client, &session->held);
         return;
@@ -534,6 +541,7 @@ static void release_or_fence(struct session *session)
     }
     session->fencing = true;
     session->covered = session->held.size;
+    session->covered_ready = session->ready;
     request->client = client;
     request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
     request->state = REQUEST_FENCE;
@@ -545,13 +553,18 @@ static void release_or_fence(struct session *session)
         worker_send(worker, session->node->home->index, &request->mail, MAIL_REQUEST);
 }
 
-void session_fenced(struct client *client)
+void session_fenced(struct client *client, bool failed)
 {
     struct session *session = client->session;
     if (session == NULL || !session->fencing)
         return;
     session->fencing = false;
     session->fence = NULL;
+    if (failed) {
+        client_close(client);
+        return;
+    }
+    session->ready -= session->covered_ready;
     release(session, session->covered);
     if (client->doomed)
         return;
@@ -564,8 +577,10 @@ static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     bool push = session->scan.top_type == '>';
-    if (!push && session->outstanding > 0)
+    if (!push && session->outstanding > 0) {
         session->outstanding--;
+        session->ready += session->held.size > 0;
+    }
     resp_scan_init(&session->scan);
 }
 

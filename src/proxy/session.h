@@ -24,8 +24,9 @@ void session_stream(struct client *client, struct slice head);
 size_t session_stream_input(struct client *client, struct slice bytes);
 bool session_full(const struct client *client); // no more input now
 
-// A fence that the client's session waited for has been answered.
-void session_fenced(struct client *client);
+// A fence that the client's session waited for has been answered, or there was no memory for one:
+// then what is held must not be shown, and the client is closed.
+void session_fenced(struct client *client, bool failed);
 // Would nobody miss the reply if the client has gone (blocked, subscribed)?
 bool session_waits(const struct client *client);
 bool session_kept(const struct client *client); // by MULTI, WATCH or a subscription

@@ -256,7 +256,10 @@ static unsigned close_all(struct run *run, struct totals *totals)
         for (unsigned i = 0; i < 2000 && subject_leaks(run->subject, nowhere) != 0; i++)
             everybody(run);
         fclose(nowhere);
-        found += subject_leaks(run->subject, stderr);
+        if (subject_leaks(run->subject, stderr) != 0) {
+            found++;
+            subject_print(run->subject, stderr);
+        }
         totals->hits += subject_hits(run->subject);
         subject_destroy(run->subject);
     }
