@@ -297,10 +297,21 @@ static bool is_own(const struct parsed *parsed)
            request->argv[2].size >= 5 && slice_is(slice_of(request->argv[2].data, 5), "weir-");
 }
 
+// CLIENT REPLY SKIP: the request behind it runs alone, so that what is said meanwhile is its reply.
+static bool waits_for_silence(struct client *client)
+{
+    if (client->reply_mode != REPLY_SKIP && client->reply_mode != REPLY_SKIPPING)
+        return false;
+    if (client->first != NULL || session_pending(client))
+        return true;
+    client->reply_mode = client->reply_mode == REPLY_SKIP ? REPLY_SKIPPING : REPLY_ON;
+    return false;
+}
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
-    if (client->holds > 0)
+    if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
