@@ -182,6 +182,22 @@ static enum request_verdict refuse(struct client *client, const char *line)
     return REQUEST_STARTED;
 }
 
+// Redis looks at the command before it asks who sent it.
+static enum request_verdict refuse_stranger(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    int64_t argc = parsed->request.argc, arity = command->arity;
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    if (command->id == COMMAND_UNKNOWN)
+        local_unknown_command(client, &parsed->request);
+    else if (arity > 0 ? argc != arity : argc < -arity)
+        local_wrong_arity(client, command->name);
+    else
+        client_append_text(client, "-NOAUTH Authentication required.\r\n");
+    return REQUEST_STARTED;
+}
+
 static enum request_verdict out_of_memory(struct client *client)
 {
     return refuse(client, "-ERR weir: out of buffer memory, not applied\r\n");
@@ -315,7 +331,7 @@ enum request_verdict request_start(struct client *client, const struct parsed *p
         return REQUEST_STALLED;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
-        return refuse(client, "-NOAUTH Authentication required.\r\n");
+        return refuse_stranger(client, parsed);
     if (command->route == ROUTE_LOCAL || is_own(parsed))
         return local_start(client, parsed);
     if (client->session != NULL)
