@@ -330,7 +330,7 @@ static void after_flush(struct client *client)
     else if (idle && client->eof && !session_pending(client) && !client->stalled &&
              !client->resuming)
         client_close(client); // in the middle of MULTI or WATCH too: nothing more can come
-    else if (client->stalled && !client_throttled(client))
+    else if (client->stalled && client->throttled && !client_throttled(client))
         client_resume(client);
 }
 
@@ -367,7 +367,7 @@ static const struct resp_bounds *bounds_of(const struct client *client)
 static void protocol_error(struct client *client, long error, uint8_t got)
 {
     char line[128];
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || session_pending(client)) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -436,7 +436,7 @@ static size_t process(struct client *client, struct slice bytes)
         }
         for (unsigned i = 0; i < count; i++) {
             if (client_throttled(client)) {
-                client->stalled = true;
+                client->stalled = client->throttled = true;
                 return consumed;
             }
             enum request_verdict verdict = REQUEST_STARTED;
@@ -501,7 +501,7 @@ static void stream_large(struct client *client)
         protocol_error(client, RESP_ERR_UNAUTH_BULK, 0);
         return;
     }
-    if (client->first != NULL || session_pending(client)) {
+    if (client->first != NULL || (client->session != NULL && !session_kept(client))) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -602,7 +602,7 @@ static void client_read(struct client *client)
     worker_take_settings(worker);
     if (client->eof || client->closing || must_wait(client)) {
         if (!client->eof && !client->closing)
-            client->stalled = true;
+            client->stalled = client->throttled = true;
         stop_reading(client);
         return;
     }
@@ -657,7 +657,7 @@ static void resume(struct client *client)
         loop_modify(client->worker->loop, &client->io, client->io.events | LOOP_READ);
     if (!client->stalled)
         return;
-    client->stalled = false;
+    client->stalled = client->throttled = false;
     if (client->in.size > 0 && !client->streaming)
         consume_kept(client, slice_of(NULL, 0));
 }
@@ -684,7 +684,9 @@ void client_tick(struct client *client)
         shed(client, "did not read its replies for a minute");
         return;
     }
-    if (timeout_ms == 0 || client->first != NULL || client->session != NULL)
+    if (client->session != NULL)
+        session_tick(client);
+    if (client->doomed || timeout_ms == 0 || client->first != NULL || client->session != NULL)
         return;
     if (worker->now_ns > client->active_ns && worker->now_ns - client->active_ns > CLOCK_MS(timeout_ms)) {
         worker_count(worker, METRIC_connections_timeout_total, 1);

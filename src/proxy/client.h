@@ -57,6 +57,7 @@ struct client {
     bool streaming;      // a large request passes through to the session
     bool reparse;        // how bytes are read has changed: parse again what was parsed ahead
     bool dirty, resuming, scanning, stalled, eof, closing, doomed;
+    bool throttled;      // … because of client_throttled: goes on when output has moved
     bool in_private; // the head is asked again on a private connection
 };
 

@@ -273,6 +273,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
         return REQUEST_STALLED;
     if ((command->flags & COMMAND_CACHEABLE) && start_near(client, parsed, &flags, &state))
         return REQUEST_STARTED;
+    if (client->doomed)
+        return REQUEST_CLOSED; // making room for a hit it was shed
     struct request *request = request_borrow(worker, parsed->request.frame);
     if (request == NULL)
         return out_of_memory(client);
@@ -471,8 +473,9 @@ void request_returned(struct request *request)
     }
     request->away = false;
     if (request->flags & REQUEST_SESSION_FENCE) {
-        session_fenced(client);
+        bool failed = (request->flags & REQUEST_FAILED) != 0;
         request_release(request);
+        session_fenced(client, failed);
         return;
     }
     if (request->flags & REQUEST_LOST)
@@ -540,6 +543,8 @@ static void ask_again(struct client *client, struct request *request)
     bool single = request->command->id != COMMAND_MGET;
     size_t room, size;
     uint8_t *out = client_compose(client, &room);
+    if (client->doomed)
+        return; // and the request with it
     enum near_verdict verdict = NEAR_OFF;
     if (!(request->flags & REQUEST_CACHEABLE))
         verdict = NEAR_OFF;

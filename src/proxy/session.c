@@ -36,6 +36,8 @@ struct session {
     struct resp_scan scan;
     uint64_t idle_since_ns, deadline_ns;
     uint64_t outstanding;  // requests sent, replies not yet complete
+    uint64_t ready;        // complete replies in `held`
+    uint64_t covered_ready; // of them, within `covered`
     size_t covered;        // bytes of `held` that the fence under way covers
     struct request *fence; // under way
     enum quota quota;
@@ -253,6 +255,7 @@ static void detach(struct session *session)
         return;
     }
     session->blocking = session->started = session->reask = false;
+    session->ready = 0;
     session->idle_since_ns = worker->now_ns;
     session->next = worker->session_idle;
     worker->session_idle = session;
@@ -280,11 +283,11 @@ static void end_if_done(struct session *session)
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
+    if (client->stalled)
+        client_resume(client);
     if (keeps(session)) {
         if (session->broken)
             client_close_after_reply(client); // its transaction has gone with the connection
-        else if (client->stalled)
-            client_resume(client);
         return;
     }
     bool reask = session->reask;
@@ -328,7 +331,7 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
-    uint64_t owed = session->outstanding;
+    uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
     bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
     if (waits && outlive(session, line))
         return;
@@ -341,6 +344,8 @@ static void lost(struct session *session, const char *why)
     }
     for (uint64_t i = 0; i < owed; i++)
         client_append_text(client, line);
+    if (client->doomed)
+        return;
     if (kept)
         client_close_after_reply(client); // its transaction or subscription is gone
     else if (reask)
@@ -458,7 +463,7 @@ enum request_verdict session_request(struct client *client, const struct parsed 
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
     if (quota == QUOTA_BLOCKING && session->quota != quota && !session->in_multi) {
-        if (session->outstanding > 0)
+        if (session->outstanding > 0 || session->held.size > 0)
             return REQUEST_STALLED;
         if (!quota_take(session, quota)) {
             refuse_quota(client, quota);
@@ -472,7 +477,8 @@ void session_reask(struct client *client, const struct parsed *parsed)
 {
     struct session *session = attach(client, QUOTA_TRANSACTIONS);
     if (session == NULL) {
-        request_reask_done(client); // attach has answered why
+        if (!client->doomed)
+            request_reask_done(client); // attach has answered why
         return;
     }
     session->reask = client->in_private = true;
@@ -539,6 +545,7 @@ static void release(struct session *session, size_t count)
     if (count > 0)
         session->started = true;
     if (count == session->held.size) {
+        session->ready = 0;
         session->frame_released = session->frame_open;
         client_append_buf(client, &session->held);
         return;
@@ -576,6 +583,7 @@ static void release_or_fence(struct session *session)
     }
     session->fencing = true;
     session->covered = session->held.size;
+    session->covered_ready = session->ready;
     request->client = client;
     request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
     if (session->flushes)
@@ -590,13 +598,18 @@ static void release_or_fence(struct session *session)
         worker_send(worker, session->node->home->index, &request->mail, MAIL_REQUEST);
 }
 
-void session_fenced(struct client *client)
+void session_fenced(struct client *client, bool failed)
 {
     struct session *session = client->session;
     if (session == NULL || !session->fencing)
         return;
     session->fencing = false;
     session->fence = NULL;
+    if (failed) {
+        client_close(client);
+        return;
+    }
+    session->ready -= session->covered_ready;
     release(session, session->covered);
     if (client->doomed)
         return;
@@ -617,8 +630,10 @@ static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     bool push = session->scan.top_type == '>';
-    if (!push && session->outstanding > 0)
+    if (!push && session->outstanding > 0) {
         session->outstanding--;
+        session->ready += session->held.size > 0;
+    }
     if (!push && session->exec_selects && session->outstanding == 0)
         exec_answered(session);
     resp_scan_init(&session->scan);
@@ -721,6 +736,7 @@ static void session_ready(struct loop_fd *io, uint32_t events)
             return;
         }
         session->connecting = false;
+        net_set_keepalive(io->fd, 60);
     }
     if (events & LOOP_WRITE)
         mark_dirty(session);
@@ -742,6 +758,11 @@ void session_drained(struct client *client)
 bool session_waits(const struct client *client)
 {
     return client->session->blocking || client->session->subscribed;
+}
+
+bool session_kept(const struct client *client)
+{
+    return client->session != NULL && keeps(client->session);
 }
 
 bool session_in_multi(const struct client *client)
@@ -794,6 +815,14 @@ void sessions_flush(struct worker *worker)
         session->dirty = false;
         flush(session);
     }
+}
+
+// About once a second for each client: a store that can't be reached, without a word why.
+void session_tick(struct client *client)
+{
+    struct session *session = client->session;
+    if (session->connecting && session->worker->now_ns > session->deadline_ns)
+        lost(session, "connect-timeout");
 }
 
 void sessions_tick(struct worker *worker)
