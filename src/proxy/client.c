@@ -234,15 +234,9 @@ uint8_t *client_compose(struct client *client, size_t *room)
     return worker->out + worker->out_size;
 }
 
-static bool muted(struct client *client)
+static bool muted(const struct client *client)
 {
-    if (client->reply_mode == REPLY_ON)
-        return false;
-    if (client->reply_mode == REPLY_SKIP)
-        client->reply_mode = REPLY_ON;
-    else if (client->reply_mode == REPLY_SKIP_NEXT)
-        return false; // +OK of CLIENT REPLY SKIP itself is not sent by Redis either; see local.c
-    return true;
+    return client->reply_mode == REPLY_OFF || client->reply_mode == REPLY_SKIPPING;
 }
 
 void client_composed(struct client *client, size_t size)

@@ -11,7 +11,12 @@ struct request;
 struct session;
 struct worker;
 
-enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+enum reply_mode {
+    REPLY_ON,
+    REPLY_OFF,
+    REPLY_SKIP,     // of the next request: it starts alone, see request_start
+    REPLY_SKIPPING, // until what it asked has been answered
+};
 
 enum {
     CLIENT_ADDRESS = 64,
