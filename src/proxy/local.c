@@ -239,7 +239,7 @@ static bool belongs_to_session(const struct client *client, const struct command
         return false;
     return session_in_multi(client) ||
            (session_subscribed(client) && client->identity.protocol == 2) ||
-           (command->id == COMMAND_SELECT);
+           (command->id == COMMAND_SELECT && session_kept(client));
 }
 
 enum request_verdict local_start(struct client *client, const struct parsed *parsed)
