@@ -269,7 +269,8 @@ void client_append_reply(struct client *client, struct slice reply, bool resp3,
                          enum resp2_shape shape)
 {
     struct worker *worker = client->worker;
-    if (!resp3 || client->identity.protocol == 3) {
+    bool as_is = !resp3 && shape != RESP2_FLAT_PAIRS; // pairs may be plain arrays (HRANDFIELD)
+    if (as_is || client->identity.protocol == 3) {
         client_append(client, reply);
         return;
     }
@@ -332,10 +333,10 @@ static void after_flush(struct client *client)
     bool idle = client->first == NULL && client_pending(client) == 0;
     if (idle && client->closing)
         client_close(client);
-    else if (idle && client->eof && client->session == NULL && !client->stalled &&
+    else if (idle && client->eof && !session_pending(client) && !client->stalled &&
              !client->resuming)
-        client_close(client);
-    else if (client->stalled && !client_throttled(client))
+        client_close(client); // in the middle of MULTI or WATCH too: nothing more can come
+    else if (client->stalled && client->throttled && !client_throttled(client))
         client_resume(client);
 }
 
@@ -372,7 +373,7 @@ static const struct resp_bounds *bounds_of(const struct client *client)
 static void protocol_error(struct client *client, long error, uint8_t got)
 {
     char line[128];
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || session_pending(client)) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -441,7 +442,7 @@ static size_t process(struct client *client, struct slice bytes)
         }
         for (unsigned i = 0; i < count; i++) {
             if (client_throttled(client)) {
-                client->stalled = true;
+                client->stalled = client->throttled = true;
                 return consumed;
             }
             enum request_verdict verdict = REQUEST_STARTED;
@@ -506,7 +507,7 @@ static void stream_large(struct client *client)
         protocol_error(client, RESP_ERR_UNAUTH_BULK, 0);
         return;
     }
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || (client->session != NULL && !session_kept(client))) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -596,16 +597,18 @@ static void take_eof(struct client *client)
 
 static bool must_wait(const struct client *client)
 {
-    return client->in.size >= LIMIT_LANE_REQUEST || client_throttled(client) ||
+    // Part of a request is read on: it ends, is found broken, or turns out large.
+    return (client->stalled && client->in.size >= LIMIT_LANE_REQUEST) || client_throttled(client) ||
            (client->streaming && session_full(client));
 }
 
 static void client_read(struct client *client)
 {
     struct worker *worker = client->worker;
+    worker_take_settings(worker);
     if (client->eof || client->closing || must_wait(client)) {
         if (!client->eof && !client->closing)
-            client->stalled = true;
+            client->stalled = client->throttled = true;
         stop_reading(client);
         return;
     }
@@ -660,7 +663,7 @@ static void resume(struct client *client)
         loop_modify(client->worker->loop, &client->io, client->io.events | LOOP_READ);
     if (!client->stalled)
         return;
-    client->stalled = false;
+    client->stalled = client->throttled = false;
     if (client->in.size > 0 && !client->streaming)
         consume_kept(client, slice_of(NULL, 0));
 }
@@ -687,7 +690,9 @@ void client_tick(struct client *client)
         shed(client, "did not read its replies for a minute");
         return;
     }
-    if (timeout_ms == 0 || client->first != NULL || client->session != NULL)
+    if (client->session != NULL)
+        session_tick(client);
+    if (client->doomed || timeout_ms == 0 || client->first != NULL || client->session != NULL)
         return;
     if (worker->now_ns > client->active_ns && worker->now_ns - client->active_ns > CLOCK_MS(timeout_ms)) {
         worker_count(worker, METRIC_connections_timeout_total, 1);

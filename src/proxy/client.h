@@ -39,6 +39,7 @@ struct client {
     struct request *first, *last; // requests not yet answered, oldest first
     uint32_t outstanding; // requests in the queue
     uint32_t markers;     // of them, in state MARKER: nothing but reads may follow yet
+    uint32_t discards;    // of them, away to be asked again: the same
     uint32_t holds;       // of them, in state FENCE or REASK: nothing may follow yet
     uint32_t writes;      // of them, not reads
     uint32_t slept;         // requests in a row that had to wake the node's thread
@@ -51,6 +52,7 @@ struct client {
     bool streaming;      // a large request passes through to the session
     bool reparse;        // how bytes are read has changed: parse again what was parsed ahead
     bool dirty, resuming, scanning, stalled, eof, closing, doomed;
+    bool throttled;      // … because of client_throttled: goes on when output has moved
     bool in_private; // the head is asked again on a private connection
 };
 

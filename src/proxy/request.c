@@ -73,7 +73,8 @@ static void enqueue(struct client *client, struct request *request)
         client->first = request;
     client->last = request;
     client->outstanding++;
-    if (!(request->flags & REQUEST_READ))
+    request->reads = (request->flags & REQUEST_READ) != 0;
+    if (!request->reads)
         client->writes++;
 }
 
@@ -84,7 +85,7 @@ static void dequeue(struct client *client)
     if (client->first == NULL)
         client->last = NULL;
     client->outstanding--;
-    if (!(request->flags & REQUEST_READ))
+    if (!request->reads)
         client->writes--;
     if (client->stalled)
         client_resume(client);
@@ -103,12 +104,20 @@ static void set_state(struct request *request, enum request_state state)
     request->state = state;
 }
 
+// Nothing but reads may follow until it has come back to be asked again.
+static void set_discard(struct request *request, bool discard)
+{
+    request->client->discards += (uint32_t)discard - (uint32_t)request->discard;
+    request->discard = discard;
+}
+
 static void submit(struct request *request, enum request_state state)
 {
     struct worker *worker = request->worker;
     struct node *node = proxy_node(worker->proxy);
     request->lane = &node->lanes[request->db];
     set_state(request, state);
+    request->away = true;
     if (node->home == worker)
         node_accept(node, request);
     else
@@ -160,6 +169,8 @@ static int collect_keys(struct worker *worker, struct request *request, const st
 
 static bool is_read(const struct command *command)
 {
+    if (command->id == COMMAND_PING || command->id == COMMAND_ECHO)
+        return true; // Redis does not call them so, but they too may be asked again
     return (command->flags & COMMAND_READONLY) && !(command->flags & COMMAND_WRITE);
 }
 
@@ -239,12 +250,15 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     const struct command *command = parsed->command;
     uint32_t flags = is_read(command) ? REQUEST_READ : 0;
     enum request_state state = REQUEST_QUEUED;
-    if (command->shape == RESP2_OTHER && client->identity.protocol == 2)
+    if ((command->shape == RESP2_OTHER && client->identity.protocol == 2) ||
+        parsed->request.frame.size > LIMIT_LANE_REQUEST)
         return session_one_shot(client, parsed);
-    if (!(flags & REQUEST_READ) && client->markers > 0)
+    if (!(flags & REQUEST_READ) && client->markers + client->discards > 0)
         return REQUEST_STALLED;
     if ((command->flags & COMMAND_CACHEABLE) && start_near(client, parsed, &flags, &state))
         return REQUEST_STARTED;
+    if (client->doomed)
+        return REQUEST_CLOSED; // making room for a hit it was shed
     struct request *request = request_borrow(worker, parsed->request.frame);
     if (request == NULL)
         return out_of_memory(client);
@@ -253,6 +267,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     request->start_ns = worker->now_ns;
     request->hash = parsed->hash;
     request->flags = flags;
+    if (command_shape(command, &parsed->request) != command->shape)
+        request->flags |= REQUEST_NULL_ARRAY;
     if (command->flags & COMMAND_FLUSH)
         request->flags |= REQUEST_FLUSH;
     if (command->id == COMMAND_INFO)
@@ -318,6 +334,13 @@ static void give_back(struct worker *here, struct request *request)
         worker_send(here, request->worker->index, &request->mail, MAIL_RETURNED);
 }
 
+static enum resp2_shape shape_of(const struct request *request)
+{
+    if (request->flags & REQUEST_FAILED)
+        return RESP2_PLAIN;
+    return request->flags & REQUEST_NULL_ARRAY ? RESP2_NULL_ARRAY : request->command->shape;
+}
+
 static void deliver(struct client *client, struct request *request, struct slice reply, bool resp3)
 {
     struct worker *worker = client->worker;
@@ -327,8 +350,7 @@ static void deliver(struct client *client, struct request *request, struct slice
         local_slow(client, request);
     if (request->flags & REQUEST_ADD_INFO && local_add_info(client, request, reply))
         return;
-    enum resp2_shape shape = request->flags & REQUEST_FAILED ? RESP2_PLAIN : request->command->shape;
-    client_append_reply(client, reply, resp3, shape);
+    client_append_reply(client, reply, resp3, shape_of(request));
 }
 
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
@@ -336,16 +358,19 @@ void request_answer(struct worker *here, struct request *request, struct slice r
     struct client *client = request->worker == here ? request->client : NULL;
     if (resp3)
         request->flags |= REQUEST_RESP3;
-    if (client != NULL && client->first == request && !(request->flags & REQUEST_DISCARD)) {
+    if (client != NULL && client->first == request && !request->discard) {
+        request->away = false;
         set_state(request, REQUEST_DONE);
         deliver(client, request, reply, resp3);
+        if (client->doomed)
+            return; // shed by its own reply, and the request with it
         dequeue(client);
         request_release(request);
         request_turns(client);
         return;
     }
     if (buf_append(&request->reply, &here->blocks, reply) != 0)
-        request->flags |= REQUEST_LARGE | (request->flags & REQUEST_READ ? REQUEST_DISCARD : 0);
+        request->flags |= REQUEST_LARGE;
     request_return(here, request);
 }
 
@@ -365,24 +390,25 @@ void request_return(struct worker *here, struct request *request)
 static void discard_behind(struct client *client, struct request *from)
 {
     for (struct request *request = from->next; request != NULL; request = request->next) {
-        if (request->state == REQUEST_REASK)
+        if (!request->away && request->state == REQUEST_REASK)
             continue;
-        if (!(request->flags & REQUEST_READ)) {
+        if (!request->reads) {
             client_close(client); // a write was sent behind a reply too large to keep
             return;
         }
-        request->flags |= REQUEST_DISCARD;
-        if (request->state == REQUEST_DONE) {
-            buf_clear(&request->reply, &client->worker->blocks);
-            set_state(request, REQUEST_REASK);
+        if (request->away) {
+            set_discard(request, true);
+            continue;
         }
+        buf_clear(&request->reply, &client->worker->blocks);
+        set_state(request, REQUEST_REASK);
     }
 }
 
 static bool write_behind(const struct request *request)
 {
     const struct request *later = request->next;
-    while (later != NULL && (later->flags & REQUEST_READ))
+    while (later != NULL && later->reads)
         later = later->next;
     return later != NULL;
 }
@@ -418,15 +444,19 @@ void request_returned(struct request *request)
         request_release(request);
         return;
     }
+    request->away = false;
     if (request->flags & REQUEST_SESSION_FENCE) {
-        session_fenced(client);
+        bool failed = (request->flags & REQUEST_FAILED) != 0;
         request_release(request);
+        session_fenced(client, failed);
         return;
     }
     if (request->flags & REQUEST_LOST)
         returned_lost(client, request);
     if (client->doomed)
         return;
+    bool discard = request->discard;
+    set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
     bool too_large = (request->flags & REQUEST_LARGE) != 0;
@@ -434,7 +464,7 @@ void request_returned(struct request *request)
         client_close(client);
         return;
     }
-    if (request->flags & REQUEST_DISCARD || too_large || request->reply.size == 0)
+    if (discard || too_large || request->reply.size == 0)
         returned_unanswered(client, request);
     else
         set_state(request, REQUEST_DONE);
@@ -447,7 +477,8 @@ static void deliver_held(struct client *client, struct request *request)
 {
     struct worker *worker = client->worker;
     bool resp3 = (request->flags & REQUEST_RESP3) != 0;
-    bool whole = request->flags & REQUEST_ADD_INFO || (resp3 && client->identity.protocol == 2);
+    bool rewrite = resp3 || shape_of(request) == RESP2_FLAT_PAIRS;
+    bool whole = request->flags & REQUEST_ADD_INFO || (rewrite && client->identity.protocol == 2);
     if (whole && request->reply.size > worker->join_room) {
         client_close(client);
         return;
@@ -478,13 +509,15 @@ static void ask_again(struct client *client, struct request *request)
         session_reask(client, &parsed);
         return;
     }
-    request->flags &= ~(uint32_t)(REQUEST_DISCARD | REQUEST_HIT | REQUEST_RESP3 | REQUEST_FAILED |
+    request->flags &= ~(uint32_t)(REQUEST_HIT | REQUEST_RESP3 | REQUEST_FAILED |
                                  REQUEST_FENCED);
     enum request_state state = REQUEST_QUEUED;
     struct near_query query;
     bool single = request->command->id != COMMAND_MGET;
     size_t room, size;
     uint8_t *out = client_compose(client, &room);
+    if (client->doomed)
+        return; // and the request with it
     enum near_verdict verdict = NEAR_OFF;
     if (!(request->flags & REQUEST_CACHEABLE))
         verdict = NEAR_OFF;
@@ -498,7 +531,8 @@ static void ask_again(struct client *client, struct request *request)
     if (verdict == NEAR_HIT) {
         client_composed(client, size);
         worker_hit(worker, request->command->id);
-        request_finish(client, request);
+        if (!client->doomed)
+            request_finish(client, request);
         return;
     }
     if (verdict == NEAR_STALE)
@@ -553,6 +587,7 @@ void request_hold(struct client *client, struct request *request)
 {
     enqueue(client, request);
     set_state(request, REQUEST_FENCE);
+    request->away = true; // until request_finish
 }
 
 void request_finish(struct client *client, struct request *request)
@@ -576,9 +611,9 @@ void request_orphan(struct client *client)
         next = request->next;
         request->client = NULL;
         request->next = NULL;
-        if (request->state == REQUEST_DONE || request->state == REQUEST_REASK)
-            request_release(request); // not with the node's thread
+        if (!request->away)
+            request_release(request);
     }
     client->first = client->last = NULL;
-    client->outstanding = client->markers = client->holds = client->writes = 0;
+    client->outstanding = client->markers = client->discards = client->holds = client->writes = 0;
 }

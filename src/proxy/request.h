@@ -37,7 +37,6 @@ enum request_flag {
     REQUEST_CACHEABLE = 1 << 1, // its reply may fill the cache
     REQUEST_MAY_JOIN = 1 << 2,  // its client waits for nothing else
     REQUEST_FLUSH = 1 << 3,     // changes keys it doesn't name
-    REQUEST_DISCARD = 1 << 4,   // its lane reply is out of order by now: throw it away, REASK
     REQUEST_LARGE = 1 << 5,     // its reply exceeds the client's buffer: REASK privately
     REQUEST_RESP3 = 1 << 6,     // the reply held has types that RESP2 lacks
     REQUEST_FAILED = 1 << 7,    // the reply held is weir's own error
@@ -47,6 +46,7 @@ enum request_flag {
     REQUEST_FENCED = 1 << 11,   // a fence was just answered for it: max-stale is satisfied
     REQUEST_LOST = 1 << 12,     // its connection was lost before the reply came
     REQUEST_RETRIED = 1 << 13,  // asked again once for that
+    REQUEST_NULL_ARRAY = 1 << 14, // its arguments make a RESP2 null "*-1" (command_shape)
 };
 
 enum { REQUEST_INLINE_BYTES = 152 };
@@ -72,6 +72,10 @@ struct request {
     uint16_t key_count;
     uint8_t prelude_left;      // replies to come before its own (CACHING, PTTL)
     uint8_t db;
+    // of the client's thread alone, also while the request is away
+    bool away;                 // with the node's thread
+    bool reads;                // REQUEST_READ, for those who may not look at the flags
+    bool discard;              // its lane reply is out of order by now: throw it away, REASK
     uint32_t frame_size, key_offset, key_size;
     struct buf frame_rest;     // the frame, when longer than fits below
     uint8_t frame[REQUEST_INLINE_BYTES];

@@ -46,8 +46,7 @@ static int map_scratch(struct worker *worker)
     return 0;
 }
 
-// Takes the settings in force; what a worker holds is not freed (see retire in proxy.c).
-static void take_settings(struct worker *worker)
+void worker_take_settings(struct worker *worker)
 {
     const struct settings *settings = atomic_load(&worker->proxy->settings);
     if (settings == worker->settings)
@@ -63,7 +62,7 @@ int worker_init(struct worker *worker, struct proxy *proxy, unsigned index)
 {
     worker->proxy = proxy;
     worker->index = index;
-    take_settings(worker);
+    worker_take_settings(worker);
     worker->header_guess = 5;
     int failed = map_scratch(worker);
     if (failed || (failed = loop_create(&worker->loop)) != 0)
@@ -168,7 +167,7 @@ static void flush_nodes(struct worker *worker)
 
 int worker_step(struct worker *worker, int timeout_ms)
 {
-    take_settings(worker);
+    worker_take_settings(worker);
     int ran = loop_poll(worker->loop, timeout_ms);
     take_mail(worker);
     clients_resume(worker);

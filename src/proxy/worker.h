@@ -90,6 +90,10 @@ static inline void worker_count(struct worker *worker, enum metric id, uint64_t 
     metric_add(&worker->metrics, id, n);
 }
 
+// Takes the settings in force; what a worker holds is not freed (see retire in proxy.c). Whatever
+// reads from a client calls it first, so that nothing sent after the answer to a CONFIG SET meets
+// the settings before it.
+void worker_take_settings(struct worker *worker);
 int worker_init(struct worker *worker, struct proxy *proxy, unsigned index);
 void worker_deinit(struct worker *worker);
 // One round: wait, callbacks, mail, then flush everything that was produced.

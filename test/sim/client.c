@@ -32,6 +32,7 @@ struct pending {
     unsigned argument;  // db, protocol, f key
     char text[48];      // PING's, an item
     uint64_t invoke_ns;
+    uint8_t client;
 };
 
 enum flow { FLOW_NONE, FLOW_WATCH, FLOW_READ, FLOW_MULTI, FLOW_QUEUE };
@@ -150,6 +151,7 @@ static struct pending *pending_new(struct client *c, enum request_kind kind)
     memset(p, 0, sizeof *p);
     p->kind = kind;
     p->invoke_ns = world_now();
+    p->client = (uint8_t)c->id;
     return p;
 }
 
@@ -624,7 +626,7 @@ static void record(struct fleet *f, struct pending *p, bool unknown)
         return;
     struct op op = {.kind = p->kind == R_FLUSHDB ? OP_FLUSHDB
                             : p->kind == R_FLUSHALL ? OP_FLUSHALL : OP_SWAPDB,
-                    .client = p->effect[0].op.client, .db = (uint8_t)p->argument,
+                    .client = p->client, .db = (uint8_t)p->argument,
                     .unknown = unknown, .invoke_ns = p->invoke_ns, .response_ns = world_now()};
     history_add_all(f->history, &op);
 }
