@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 enum { FLUSH_VECTORS = 64, STUCK_SECONDS = 60 };
+enum { MUCH_OUTPUT = 16 * BLOCK_BYTES, UNREAD_MS = 100 };
 
 static void client_ready(struct loop_fd *io, uint32_t events);
 
@@ -182,6 +183,52 @@ static void shed(struct client *client, const char *why)
     client_close(client);
 }
 
+// The client of this thread that holds the most unread output, and has not read for a while.
+static struct client *worst_reader(struct worker *worker, size_t more_than, uint64_t idle_ns)
+{
+    struct client *worst = NULL;
+    for (struct client *client = worker->clients; client != NULL; client = client->next) {
+        if (client->doomed || client->out.size <= more_than ||
+            client->progress_ns + idle_ns > worker->now_ns)
+            continue;
+        worst = client;
+        more_than = client->out.size;
+    }
+    return worst;
+}
+
+static bool is_scarce(const struct worker *worker, size_t part)
+{
+    const struct block_pool *pool = worker->proxy->pool;
+    return block_pool_free(pool) < block_pool_total(pool) / part;
+}
+
+// Adds output. The last sixteenth of the buffers is not for those who have much output waiting; when
+// there is no room, one who holds more and does not read has to go first.
+static bool put_out(struct client *client, struct slice bytes)
+{
+    struct worker *worker = client->worker;
+    for (;;) {
+        bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
+        if (!(is_much && is_scarce(worker, 16)) &&
+            buf_append(&client->out, &worker->blocks, bytes) == 0)
+            return true;
+        struct client *worst =
+            worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
+        if (worst == NULL || worst == client)
+            return false;
+        shed(worst, "did not read its replies while others needed the memory");
+    }
+}
+
+void clients_relieve(struct worker *worker)
+{
+    struct client *worst =
+        is_scarce(worker, 8) ? worst_reader(worker, MUCH_OUTPUT, CLOCK_MS(1000)) : NULL;
+    if (worst != NULL)
+        shed(worst, "did not read its replies while memory was short");
+}
+
 // Ends the open region: it is the client's until the round's flush.
 static void close_region(struct client *client)
 {
@@ -194,7 +241,7 @@ static bool spill_region(struct client *client)
 {
     struct slice region = client->region;
     client->region = slice_of(NULL, 0);
-    if (region.size == 0 || buf_append(&client->out, &client->worker->blocks, region) == 0)
+    if (region.size == 0 || put_out(client, region))
         return true;
     shed(client, "no buffer memory for its replies");
     return false;
@@ -259,7 +306,7 @@ void client_append(struct client *client, struct slice bytes)
         return;
     }
     client_spill(client);
-    if (!client->doomed && buf_append(&client->out, &worker->blocks, bytes) != 0)
+    if (!client->doomed && !put_out(client, bytes))
         shed(client, "no buffer memory for its replies");
 }
 
@@ -612,8 +659,8 @@ static void take_eof(struct client *client)
 {
     client->eof = true;
     stop_reading(client);
-    if (client->session != NULL && session_waits(client)) {
-        client_close(client); // blocked or subscribed: nobody is left to tell
+    if (client->streaming || (client->session != NULL && session_waits(client))) {
+        client_close(client); // half a request, blocked or subscribed: nobody is left to tell
         return;
     }
     mark_dirty(client); // closed once everything owed is written

@@ -107,5 +107,7 @@ void clients_serve(struct worker *worker);
 void clients_resume(struct worker *worker);
 void clients_flush(struct worker *worker);
 void clients_free(struct worker *worker);
+// Ten times a second: sheds one who does not read, when buffer memory is short.
+void clients_relieve(struct worker *worker);
 // About once a second for each client: idle timeout, stuck output.
 void client_tick(struct client *client);

@@ -291,6 +291,7 @@ static void cron(struct loop_timer *timer, uint64_t now_ns)
             node_cron(&worker->proxy->node[i]);
     }
     sessions_tick(worker);
+    clients_relieve(worker);
     loop_timer_set(worker->loop, timer, now_ns + CLOCK_MS(CRON_MS));
 }
 
