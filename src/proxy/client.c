@@ -470,13 +470,14 @@ static long parse_one(struct client *client, struct slice bytes, struct parsed *
     long n = resp_request_parse(request, bytes, bounds_of(client), &need);
     if (n <= 0)
         return n;
-    if (request->is_inline) {
+    if (request->is_inline) { // bounded as a line, not by its words
+        static const struct resp_bounds any = {LIMIT_MULTIBULK_ARGS, LIMIT_BULK_BYTES, true};
         long size = resp_inline_split(request->frame, worker->inline_scratch,
                                       worker->inline_room);
         if (size < 0)
             return size;
         if (size == 0 || resp_request_parse(request, slice_of(worker->inline_scratch, (size_t)size),
-                                            bounds_of(client), &need) <= 0)
+                                            &any, &need) <= 0)
             request->argc = 0;
     }
     parsed->hash = 0;

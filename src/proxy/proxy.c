@@ -106,7 +106,9 @@ int proxy_create(struct proxy **out, const struct config *config, char error[CON
     atomic_store(&proxy->settings, settings);
     if (!failed)
         failed = create_memory(proxy, config, error);
-    if (!failed)
+    if (failed)
+        proxy->workers = 0; // none exists yet
+    else
         failed = create_workers(proxy, error);
     if (!failed)
         failed = create_nodes(proxy, config);

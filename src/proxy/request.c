@@ -455,6 +455,15 @@ static void discard_behind(struct client *client, struct request *from)
     }
 }
 
+// What it gets for a reply when its own can't be had.
+static void answer_instead(struct client *client, struct request *request, const char *line)
+{
+    request->flags = (request->flags & ~(uint32_t)(REQUEST_LARGE | REQUEST_RESP3)) | REQUEST_FAILED;
+    buf_clear(&request->reply, &client->worker->blocks);
+    if (buf_append(&request->reply, &client->worker->blocks, slice_str(line)) != 0)
+        client_close(client);
+}
+
 // Its connection was lost. Asked again behind a write of the same client it would read what the
 // client had not yet written, so then it fails.
 static void returned_lost(struct client *client, struct request *request)
@@ -465,11 +474,23 @@ static void returned_lost(struct client *client, struct request *request)
         return;
     }
     char line[CONFIG_TEXT + 64];
-    int n = snprintf(line, sizeof line, "-ERR weir: %s lost, outcome unknown\r\n",
-                     request->lane->node->name);
-    request->flags |= REQUEST_FAILED;
-    if (buf_append(&request->reply, &client->worker->blocks, slice_of(line, (size_t)n)) != 0)
-        client_close(client);
+    snprintf(line, sizeof line, "-ERR weir: %s lost, outcome unknown\r\n",
+             request->lane->node->name);
+    answer_instead(client, request, line);
+}
+
+// Its reply was too large to keep. A write can't be repeated, nor a read behind which a write was
+// sent: the client is told.
+static void returned_large(struct client *client, struct request *request)
+{
+    if (!request->reads && request->flags & REQUEST_FAILED)
+        client_close(client); // no memory even to say that it failed
+    else if (!request->reads)
+        answer_instead(client, request, "-ERR weir: applied, but its reply is larger than "
+                                        "client-buffer, or than the memory left\r\n");
+    else if (write_behind(request))
+        answer_instead(client, request, "-ERR weir: its reply is larger than client-buffer, or than the "
+                                        "memory left, and a write was sent behind it\r\n");
 }
 
 static void returned_unanswered(struct client *client, struct request *request)
@@ -495,18 +516,15 @@ void request_returned(struct request *request)
     }
     if (request->flags & REQUEST_LOST)
         returned_lost(client, request);
+    else if (request->flags & REQUEST_LARGE)
+        returned_large(client, request);
     if (client->doomed)
         return;
     bool discard = request->discard;
     set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
-    bool too_large = (request->flags & REQUEST_LARGE) != 0;
-    if (too_large && !(request->flags & REQUEST_READ)) {
-        client_close(client);
-        return;
-    }
-    if (discard || too_large || request->reply.size == 0 ||
+    if (discard || request->flags & REQUEST_LARGE || request->reply.size == 0 ||
         overflows(client, request, request->reply.size))
         returned_unanswered(client, request);
     else
