@@ -332,8 +332,8 @@ static void after_flush(struct client *client)
     bool idle = client->first == NULL && client_pending(client) == 0;
     if (idle && client->closing)
         client_close(client);
-    else if (idle && client->eof && client->session == NULL && !client->stalled &&
-             !client->resuming)
+    else if (idle && client->eof && !session_pending(client) && !client->stalled &&
+             !client->resuming) // an open MULTI or WATCH goes with its client
         client_close(client);
     else if (client->stalled && client->throttled && !client_throttled(client))
         client_resume(client);
@@ -587,7 +587,7 @@ static void take_eof(struct client *client)
 {
     client->eof = true;
     stop_reading(client);
-    if (client->session != NULL && session_waits(client)) {
+    if (client->streaming || (client->session != NULL && session_waits(client))) {
         client_close(client); // blocked or subscribed: nobody is left to tell
         return;
     }

@@ -310,6 +310,8 @@ static void lost(struct session *session, const char *why)
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
     uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
+    if (session->skipping || session->skipped > 0)
+        owed--; // CLIENT REPLY SKIP
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
