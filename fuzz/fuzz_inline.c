@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct twin_words words;
     if (size > LIMIT_INLINE_BYTES)
         return 0;
-    size_t room = 8 * size + 64;
+    size_t room = 4 * size + 64;
     uint8_t *out = malloc(room);
     char *line = trimmed(data, size);
     long verdict = resp_inline_split(slice_of(data, size), out, room);

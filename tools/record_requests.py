@@ -33,7 +33,9 @@ REQUESTS = [(x, b"", 0, b"") for x in (
     b"*1\r\n$2147483648\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n", b"*10\r\n$16384\r\n",
     b"*11\r\n", b"*10\r\n$16385\r\n", b"*1\r\n$16385\r\n", b"*11\r\n$16385\r\n", b"*4294967297\r\n",
     b"\0\r\n", b"PI\0NG\r\nPING\r\n", b"PING\0\r\n", b"\0", b"PING", b"PING\r", b'PING "\r\n',
-    b"'\r\n", b'"PING"x\r\n', b'"PING" \r\n', b"PING\v\r\n", b"\v\fPING\r\n", b"PING\r\r\n", b"$4\r\n", b"+\r\n", b" \r\n" + PING,
+    b"'\r\n",
+    b'"PING"x\r\n', b'"PING" \r\n', b"PING\v\r\n", b"\v\fPING\r\n", b"PING\r\r\n", b"$4\r\n",
+    b"+\r\n", b" \r\n" + PING,
 )] + [
     (b"", b"a", 65536, b""), (b"", b"a", 65537, b""), (b"", b" ", 65537, b""),
     (b"PING", b" ", 65000, b"\r\n"), (b"", b"\r\n", 5000, PING), (b"\0", b"a", 65535, b""),
@@ -49,7 +51,8 @@ LINES = [
     b'"\\x41\\x00\\xff"', b'"\\x4"', b'"\\x"', b'"\\xg1"', b'"\\x4g"', b'"\\X41"', b"\\x41", b"a\\",
     b"'\\n'", b"'\\''", b"'\\'", b"'\\\\'", b"'it\\'s'", b'\'a"b\'', b'"a\'b"', b"\\'a", b'\\"a"',
     b'"a"\tb', b'"a"\vb', b'"a"\rb', b"'a'\vb", b'a" b "', b"\xff\xfe \x80", b"a\x7fb", b'"\\\xff"',
-    b'"a" "b"c', b"a ''", b"a ''b", b'"\x01"', b"a\x1bb", b"'\\x41'", b'"\\0"', b'"a\\"b" \'c\\\'d\'',
+    b'"a" "b"c', b"a ''", b"a ''b", b'"\x01"', b"a\x1bb", b"'\\x41'", b'"\\0"',
+    b'"a\\"b" \'c\\\'d\'',
 ]
 
 

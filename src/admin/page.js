@@ -324,7 +324,7 @@ function drawMemory(stats) {
   memory.parts.forEach((part, i) => {
     const piece = bar.children[i];
     piece.style.width = 100 * part.total_bytes / limit + "%";
-    piece.style.setProperty("--used", part.total_bytes ? part.used_bytes / part.total_bytes : 0);
+    piece.style.setProperty("--used", part.total_bytes ? Math.min(1, part.used_bytes / part.total_bytes) : 0);
     piece.style.setProperty("--part", `var(--part-${i % 6})`);
     piece.title = `${part.name}: ${bytes(part.used_bytes)} of ${bytes(part.total_bytes)}`;
   });

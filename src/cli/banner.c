@@ -46,8 +46,10 @@ void banner_print(FILE *out, struct proxy *proxy, const struct config *config,
     fprintf(out, ": cache %s, memory %s, %u thread%s\n", config->cache ? "on" : "off", memory,
             threads, threads == 1 ? "" : "s");
     if (store != NULL)
-        fprintf(out, "  store  a private redis-server was started (pid %d); it saves nothing and "
-                     "ends with weir\n", store->pid);
+        fprintf(out,
+                "  store  a private redis-server was started (pid %d); it saves nothing and "
+                "ends with weir\n",
+                store->pid);
     else
         fprintf(out, "  store  %s\n", config->store.name);
     fprintf(out, "  try    redis-cli %s set greeting hello; redis-cli %s get greeting\n", client,

@@ -36,7 +36,11 @@ static enum cli_status run(const struct cli_command *self, int argc, char **argv
 
 static const struct cli_option NO_OPTIONS[] = {{0}};
 const struct cli_command cli_check = {
-    "check", "FILE", "say whether a configuration file is right",
+    "check",
+    "FILE",
+    "say whether a configuration file is right",
     "Reads a configuration file as `weir serve` would and prints what is wrong with it, each error "
     "with its line. Nothing is started. The exit status is 1 when something is wrong.",
-    1, NO_OPTIONS, run};
+    1,
+    NO_OPTIONS,
+    run};

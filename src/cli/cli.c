@@ -1,4 +1,9 @@
 // The table of subcommands, and the one reader of options for all of them.
+//
+// getopt_long does the reading: its tables are made from ours for each call, its messages are
+// replaced by ones that name the nearest option. Exit status: 0, 1 for what failed, 2 for a command
+// line that was not understood. Rejected: argp, whose help and errors cannot be had as data for the
+// manual page and the shells.
 #include "cli/cli.h"
 #include "config/suggest.h"
 #include <getopt.h>
@@ -70,7 +75,7 @@ static void tables_fill(struct getopt_tables *tables, const struct cli_option *o
     }
     tables->long_options[count] = (struct option){"help", no_argument, NULL, 'h'};
     tables->long_options[count + 1] = (struct option){0};
-    strcpy(letter, "h");
+    memcpy(letter, "h", 2);
 }
 
 static const struct cli_option *option_of(const struct cli_option *options, int code)
@@ -156,5 +161,5 @@ int cli_main(int argc, char **argv)
         return CLI_USAGE;
     if (fflush(stdout) != 0 && status == CLI_OK)
         return CLI_FAILURE;
-    return status;
+    return (int)status;
 }

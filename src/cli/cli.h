@@ -1,6 +1,6 @@
 #pragma once
-// The command line: one table of subcommands and their options drives parsing, help, the man page and
-// completion. One file for each subcommand.
+// The command line: one table of subcommands and their options drives parsing, help, the man page
+// and completion. One file for each subcommand.
 #include "config/config.h"
 #include <stdio.h>
 
@@ -16,10 +16,10 @@ struct cli_option {
 
 struct cli_command {
     const char *name;
-    const char *operands; // as shown: "[FILE]"
-    const char *summary;  // a line
-    const char *text;     // a paragraph for help and the man page
-    unsigned most;        // operands
+    const char *operands;             // as shown: "[FILE]"
+    const char *summary;              // a line
+    const char *text;                 // a paragraph for help and the man page
+    unsigned most;                    // operands
     const struct cli_option *options; // ends with a NULL name; --help is always understood
     enum cli_status (*run)(const struct cli_command *self, int argc, char **argv);
 };
@@ -32,12 +32,11 @@ const struct cli_command *cli_command(const char *name);  // or NULL
 // Says that there is no such subcommand, and which one is near.
 void cli_complain_unknown(const char *name);
 
-// Reads the options of `self` and hands each to `take`, operands with option NULL. `take` returns 0,
-// or an error after having said it. Returns 0, CLI_USAGE after saying what is wrong, or -1 when help
-// was asked for and printed.
+// Reads the options of `self` and hands each to `take`, operands with option NULL. `take` returns
+// 0, or an error after having said it. Returns 0, CLI_USAGE after saying what is wrong, or -1 when
+// help was asked for and printed.
 typedef int cli_take(void *context, const struct cli_option *option, const char *value);
-int cli_parse(const struct cli_command *self, int argc, char **argv, cli_take *take,
-              void *context);
+int cli_parse(const struct cli_command *self, int argc, char **argv, cli_take *take, void *context);
 // "weir: " message to stderr.
 __attribute__((format(printf, 1, 2))) void cli_complain(const char *format, ...);
 

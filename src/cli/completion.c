@@ -1,4 +1,9 @@
-// weir completion bash|zsh: scripts for the shells, made from the tables of commands and directives.
+// weir completion bash|zsh: scripts for the shells, made from the tables of commands and
+// directives.
+//
+// The scripts hold all words as text, so a completion starts no weir. They need nothing of the
+// bash-completion package. Operands are files unless operand_values says otherwise; -o completes
+// the names of directives.
 #include "cli/cli.h"
 #include <string.h>
 
@@ -221,8 +226,12 @@ static enum cli_status run(const struct cli_command *self, int argc, char **argv
 
 static const struct cli_option NO_OPTIONS[] = {{0}};
 const struct cli_command cli_completion = {
-    "completion", "bash|zsh", "print the completion script of a shell",
+    "completion",
+    "bash|zsh",
+    "print the completion script of a shell",
     "Prints a script that completes weir's commands, options and directives. For bash: `source "
     "<(weir completion bash)` in ~/.bashrc. For zsh: `source <(weir completion zsh)` in ~/.zshrc, "
     "behind compinit.",
-    1, NO_OPTIONS, run};
+    1,
+    NO_OPTIONS,
+    run};

@@ -51,9 +51,10 @@ static void help_commands(FILE *out)
     const struct cli_command *command;
     for (unsigned i = 0; (command = cli_command_at(i)) != NULL; i++)
         fprintf(out, "  %-12s%s\n", command->name, command->summary);
-    fputs("\n`weir help COMMAND` says more, `weir help directives` lists what a configuration file\n"
-          "knows. To begin: `weir serve`, or `weir serve --store redis://host:6379`.\n",
-          out);
+    fputs(
+        "\n`weir help COMMAND` says more, `weir help directives` lists what a configuration file\n"
+        "knows. To begin: `weir serve`, or `weir serve --store redis://host:6379`.\n",
+        out);
 }
 
 static void help_directive(const struct config_directive *d, const char *value, FILE *out)
@@ -61,8 +62,7 @@ static void help_directive(const struct config_directive *d, const char *value, 
     fprintf(out, "  %s %s\n", d->name, d->arguments);
     wrap(out, d->doc, INDENT);
     if (value[0] != '\0' && strcmp(value, "\"\"") != 0)
-        fprintf(out, "%*sdefault: %s%s\n", INDENT, "", value,
-                d->live ? "" : " · needs a restart");
+        fprintf(out, "%*sdefault: %s%s\n", INDENT, "", value, d->live ? "" : " · needs a restart");
     else if (!d->live)
         fprintf(out, "%*sneeds a restart\n", INDENT, "");
 }
@@ -71,7 +71,8 @@ static void help_directives(FILE *out)
 {
     fputs("Directives of a configuration file, of `-o 'DIRECTIVE …'` and, as weir-DIRECTIVE, of\n"
           "CONFIG GET and CONFIG SET. Those that need a restart are marked; the others follow HUP\n"
-          "and CONFIG SET at once.\n\n", out);
+          "and CONFIG SET at once.\n\n",
+          out);
     struct config *config = malloc(sizeof(*config));
     if (config == NULL)
         return;
@@ -88,8 +89,10 @@ static void help_directives(FILE *out)
     d = config_cache_directives(&count);
     for (unsigned i = 0; i < count; i++)
         help_directive(&d[i], "", out);
-    fputs("\nSizes: 1k = 1000, 1kb = 1024, mb, gb, tb. Times: 500ms, 10s, 5m, 1h; bare numbers are\n"
-          "seconds. ${NAME} is replaced by the environment. `man weir.conf` has examples.\n", out);
+    fputs(
+        "\nSizes: 1k = 1000, 1kb = 1024, mb, gb, tb. Times: 500ms, 10s, 5m, 1h; bare numbers are\n"
+        "seconds. ${NAME} is replaced by the environment. `man weir.conf` has examples.\n",
+        out);
 }
 
 static int take(void *context, const struct cli_option *option, const char *value)
@@ -124,6 +127,10 @@ static enum cli_status run(const struct cli_command *self, int argc, char **argv
 
 static const struct cli_option NO_OPTIONS[] = {{0}};
 const struct cli_command cli_help = {
-    "help", "[COMMAND|directives]", "explain a command, or list what a configuration file knows",
-    "Explains a command; `directives` lists everything a configuration file may hold.", 1,
-    NO_OPTIONS, run};
+    "help",
+    "[COMMAND|directives]",
+    "explain a command, or list what a configuration file knows",
+    "Explains a command; `directives` lists everything a configuration file may hold.",
+    1,
+    NO_OPTIONS,
+    run};

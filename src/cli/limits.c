@@ -1,9 +1,9 @@
 // Descriptors and memory: what the configuration asks for against what the system gives.
 //
-// Memory: a process in a cgroup is killed at the smallest limit on the path from its own group to the
-// root, so every level is read. Inside of a container the path in /proc/self/cgroup may not exist
-// below /sys/fs/cgroup, where the container's own group is mounted as the root: the walk starts with
-// the longest part of the path that exists, and always ends with the root itself.
+// Memory: a process in a cgroup is killed at the smallest limit on the path from its own group to
+// the root, so every level is read. Inside of a container the path in /proc/self/cgroup may not
+// exist below /sys/fs/cgroup, where the container's own group is mounted as the root: the walk
+// starts with the longest part of the path that exists, and always ends with the root itself.
 #include "cli/limits.h"
 #include "base/err.h"
 #include "base/limits.h"
@@ -19,9 +19,8 @@ enum { PATH_BYTES = 4352, SLACK_FILES = 128, WORKER_FILES = 4 };
 static uint64_t files_needed(const struct config *config)
 {
     uint64_t workers = config->threads > 0 ? config->threads : LIMIT_WORKERS;
-    return (uint64_t)config->maxclients + config->private_blocking +
-           config->private_transactions + LIMIT_DBS + config->listens +
-           workers * (WORKER_FILES + config->listens) + SLACK_FILES;
+    return (uint64_t)config->maxclients + config->private_blocking + config->private_transactions +
+           LIMIT_DBS + config->listens + workers * (WORKER_FILES + config->listens) + SLACK_FILES;
 }
 
 int limits_raise_files(const struct config *config, char error[CONFIG_ERROR])
@@ -139,10 +138,10 @@ int limits_check_memory(const struct config *config, const char *root, char erro
     uint64_t megabytes = bound.bytes >> 20, most = megabytes - megabytes / 10;
     if (most == 0)
         most = 1;
-    char memory[CONFIG_TEXT] = "";
+    char memory[32] = "";
     config_get(config, "memory", memory, sizeof(memory));
     snprintf(error, CONFIG_ERROR,
-             "memory %s is more than this process may have (%" PRIu64 "mb, %.200s): set `memory "
+             "memory %s is more than this process may have (%" PRIu64 "mb, %.150s): set `memory "
              "%" PRIu64 "mb` or less, or raise that limit",
              memory, megabytes, bound.where, most);
     return WEIR_ERANGE;

@@ -1,5 +1,8 @@
 // weir man: the manual pages in roff. What can change with the program comes from its tables; man/
 // holds the printed pages, and a test compares them with this.
+//
+// Only macros of man(7) are used, so man-db, mandoc and groff all read the pages. All text passes
+// roff(), which alone knows what has to be escaped.
 #include "cli/cli.h"
 #include <stdlib.h>
 #include <string.h>
@@ -41,17 +44,16 @@ static void example(const char *lines)
     printf(".RE\n.fi\n");
 }
 
+// An entry: the tag bold, the argument in italics, both quoted as arguments of .BI.
 static void tagged(const char *tag, const char *argument, const char *text)
 {
-    printf(".TP\n\\fB");
+    printf(".TP\n.BI \"");
     roff(tag);
-    printf("\\fR");
     if (argument[0] != '\0') {
-        printf(" \\fI");
+        printf(" \" \"");
         roff(argument);
-        printf("\\fR");
     }
-    printf("\n");
+    printf("\"\n");
     roff(text);
     printf("\n");
 }
@@ -85,27 +87,31 @@ static void page_weir(void)
     section("SYNOPSIS");
     printf("\\fBweir\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR]… [\\fIARGUMENT\\fR]…\n");
     section("DESCRIPTION");
-    roff("weir stands in front of a Redis server and answers reads of hot keys from its own memory. "
-         "The store itself tells it what changed, so a hit is never older than a stated bound; and "
-         "the limit on its memory is a limit on the whole process.\n");
+    roff(
+        "weir stands in front of a Redis server and answers reads of hot keys from its own memory. "
+        "The store itself tells it what changed, so a hit is never older than a stated bound; and "
+        "the limit on its memory is a limit on the whole process.\n");
     section("COMMANDS");
     const struct cli_command *command;
     for (unsigned i = 0; (command = cli_command_at(i)) != NULL; i++)
         command_section(command);
     section("SIGNALS");
-    tagged("TERM", "", "Stops accepting, lets requests under way finish for drain-timeout at most, "
-                       "then ends. A second TERM ends at once.");
+    tagged("TERM", "",
+           "Stops accepting, lets requests under way finish for drain-timeout at most, "
+           "then ends. A second TERM ends at once.");
     tagged("INT", "", "Ends at once.");
-    tagged("HUP", "", "Reads the configuration again and opens the log file again. A configuration "
-                      "with an error is refused as a whole; the log says why. Changes that need a "
-                      "restart are named in the log.");
+    tagged("HUP", "",
+           "Reads the configuration again and opens the log file again. A configuration "
+           "with an error is refused as a whole; the log says why. Changes that need a "
+           "restart are named in the log.");
     section("EXIT STATUS");
     tagged("0", "", "All went well.");
     tagged("1", "", "Something failed; a sentence on standard error says what.");
     tagged("2", "", "The command line was not understood.");
     section("ENVIRONMENT");
-    tagged("XDG_RUNTIME_DIR, TMPDIR", "", "Where the private redis-server's socket is made; /tmp "
-                                          "otherwise.");
+    tagged("XDG_RUNTIME_DIR, TMPDIR", "",
+           "Where the private redis-server's socket is made; /tmp "
+           "otherwise.");
     tagged("PATH", "", "Where redis-server is looked for when no store is named.");
     tagged("REDISCLI_AUTH", "", "The password weir stat gives.");
     section("EXAMPLES");
@@ -140,14 +146,16 @@ static void directives_section(const struct config_directive *d, unsigned count,
 
 static void page_grammar(void)
 {
-    roff("A line holds a directive and its arguments, as in redis.conf. Words stand between blanks. "
-         "In \"double quotes\" \\n, \\r, \\t, \\\", \\\\ and \\xHH have their usual meaning; in "
-         "'single quotes' only \\' has one. A # at the start of a word begins a comment. ${NAME} is "
-         "replaced by the environment, except in single quotes; a variable that is not set is an "
-         "error. A { at the end of a line opens a block, a line } closes it; on one line, "
-         "directives of a block stand between { and }, separated by a ; with blanks around it.\n");
-    paragraph("Sizes: 100, 1k = 1000, 1kb = 1024, and likewise m mb g gb tb. Times: 500ms, 10s, 5m, "
-              "1h, 1d; a bare number is in seconds. Switches: yes, no, on, off.");
+    roff(
+        "A line holds a directive and its arguments, as in redis.conf. Words stand between blanks. "
+        "In \"double quotes\" \\n, \\r, \\t, \\\", \\\\ and \\xHH have their usual meaning; in "
+        "'single quotes' only \\' has one. A # at the start of a word begins a comment. ${NAME} is "
+        "replaced by the environment, except in single quotes; a variable that is not set is an "
+        "error. A { at the end of a line opens a block, a line } closes it; on one line, "
+        "directives of a block stand between { and }, separated by a ; with blanks around it.\n");
+    paragraph(
+        "Sizes: 100, 1k = 1000, 1kb = 1024, and likewise m mb g gb tb. Times: 500ms, 10s, 5m, "
+        "1h, 1d; a bare number is in seconds. Switches: yes, no, on, off.");
     paragraph("A file is taken as a whole or refused as a whole; `weir check FILE` says what is "
               "wrong with it. A directive that stands twice is an error, except listen and cache. "
               "Options of `weir serve` count more than the file.");
@@ -172,17 +180,19 @@ static void page_weir_conf(void)
     directives_section(d, count, defaults);
     free(defaults);
     section("\"CACHE BLOCKS\"");
-    roff("A cache block holds rules for the keys that begin with one of its prefixes, or, without a "
-         "prefix, for all keys no other block is for. What a block leaves out it takes from that "
-         "default block, wherever it stands. The same prefixes again change that block.\n");
+    roff(
+        "A cache block holds rules for the keys that begin with one of its prefixes, or, without a "
+        "prefix, for all keys no other block is for. What a block leaves out it takes from that "
+        "default block, wherever it stands. The same prefixes again change that block.\n");
     d = config_cache_directives(&count);
     directives_section(d, count, NULL);
     section("\"STORE URLS\"");
     tagged("redis://", "[user[:password]@]host[:port][/db]",
            "A Redis server over TCP; port 6379 and database 0 if not given. In user and password, "
            "special characters are percent-encoded: %40 is @.");
-    tagged("unix:", "/path", "A Redis server on a Unix socket. "
-                             "unix://user:password@/path?db=3 gives the rest.");
+    tagged("unix:", "/path",
+           "A Redis server on a Unix socket. "
+           "unix://user:password@/path?db=3 gives the rest.");
     section("EXAMPLE");
     example("listen 127.0.0.1:6380\n"
             "listen unix:/run/weir/weir.sock\n"
@@ -229,7 +239,11 @@ static enum cli_status run(const struct cli_command *self, int argc, char **argv
 
 static const struct cli_option NO_OPTIONS[] = {{0}};
 const struct cli_command cli_man = {
-    "man", "[weir|weir.conf]", "print a manual page",
+    "man",
+    "[weir|weir.conf]",
+    "print a manual page",
     "Prints a manual page in roff, where the pages are not installed: `weir man weir.conf | man -l "
     "-`.",
-    1, NO_OPTIONS, run};
+    1,
+    NO_OPTIONS,
+    run};

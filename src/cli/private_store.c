@@ -1,4 +1,5 @@
-// weir serve without a store: find redis-server, start it, wait for PONG, and never leave it behind.
+// weir serve without a store: find redis-server, start it, wait for PONG, and never leave it
+// behind.
 //
 //   $XDG_RUNTIME_DIR/weir-XXXXXX/   (or /tmp/…)   0700
 //     redis.sock      what weir connects to
@@ -8,8 +9,8 @@
 //   weir stops                SIGTERM, three seconds, SIGKILL; the directory is removed
 //   weir is killed            PR_SET_PDEATHSIG: the kernel sends SIGTERM to it
 //   it ends by itself         weir hears SIGCHLD and starts it again (empty: it saves nothing)
-// The child has a process group of its own, so that Ctrl-C reaches weir alone and the store outlives
-// the draining.
+// The child has a process group of its own, so that Ctrl-C reaches weir alone and the store
+// outlives the draining.
 #include "cli/private_store.h"
 #include "base/err.h"
 #include "cli/query.h"
@@ -87,10 +88,24 @@ static int spawn(struct private_store *store, const char *program)
 {
     char log[CONFIG_TEXT];
     snprintf(log, sizeof(log), "%.200s/redis.log", store->directory);
-    char *arguments[] = {
-        (char *)program, "--port", "0",  "--unixsocket", store->socket, "--unixsocketperm", "700",
-        "--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", store->directory,
-        "--loglevel", "warning", NULL};
+    char *arguments[] = {(char *)program,
+                         "--port",
+                         "0",
+                         "--unixsocket",
+                         store->socket,
+                         "--unixsocketperm",
+                         "700",
+                         "--save",
+                         "",
+                         "--appendonly",
+                         "no",
+                         "--daemonize",
+                         "no",
+                         "--dir",
+                         store->directory,
+                         "--loglevel",
+                         "warning",
+                         NULL};
     pid_t parent = getpid();
     store->started_ms = clock_ms(clock_now_ns());
     store->pid = fork();
@@ -110,7 +125,7 @@ static void last_words(const struct private_store *store, char out[CONFIG_TEXT])
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         if (line[0] != '\0')
-            strcpy(out, line);
+            memcpy(out, line, strlen(line) + 1);
     }
     if (file != NULL)
         fclose(file);
@@ -166,9 +181,11 @@ int private_store_start(struct private_store *store, char error[CONFIG_ERROR])
 {
     *store = (struct private_store){0};
     if (directory_make(store) != 0) {
-        snprintf(error, CONFIG_ERROR,
-                 "cannot make a directory for the private redis-server in $XDG_RUNTIME_DIR or /tmp: "
-                 "%s", strerror(errno));
+        snprintf(
+            error, CONFIG_ERROR,
+            "cannot make a directory for the private redis-server in $XDG_RUNTIME_DIR or /tmp: "
+            "%s",
+            strerror(errno));
         return WEIR_EIO;
     }
     int code = private_store_restart(store, error);

@@ -1,6 +1,7 @@
 // weir serve: from flags to a running proxy, and then its signals until it ends.
 //
-//   flags, file ─► config ─► log ─► limits ─► private store? ─► proxy_create ─► proxy_start ─► admin
+//   flags, file ─► config ─► log ─► limits ─► private store? ─► proxy_create ─► proxy_start ─►
+//   admin
 //                                                                    │
 //   main thread: poll ─┬─ signalfd   TERM drain, again: stop · INT stop · HUP reload · CHLD store
 //                      └─ joined     the workers have ended ─► admin, proxy, store are taken down
@@ -147,8 +148,10 @@ static int proxy_run(struct serve *serve, char error[CONFIG_ERROR])
     if (code == 0)
         code = joiner_start(serve);
     if (code != 0) {
-        snprintf(error, CONFIG_ERROR, "cannot start threads: %s (set `threads` lower, or raise the "
-                                      "limit on processes)", weir_strerror(code));
+        snprintf(error, CONFIG_ERROR,
+                 "cannot start threads: %s (set `threads` lower, or raise the "
+                 "limit on processes)",
+                 weir_strerror(code));
         proxy_stop(serve->proxy);
         proxy_join(serve->proxy);
         proxy_destroy(&serve->proxy);
@@ -307,8 +310,10 @@ static enum cli_status run(const struct cli_command *self, int argc, char **argv
 
 static const struct cli_option OPTIONS[] = {
     {'s', "store", "URL",
-     "The store behind weir: redis://[user[:password]@]host[:port][/db] or unix:/path. Without one, "
-     "weir starts a private redis-server of its own.", NULL},
+     "The store behind weir: redis://[user[:password]@]host[:port][/db] or unix:/path. Without "
+     "one, "
+     "weir starts a private redis-server of its own.",
+     NULL},
     {'l', "listen", "ADDRESS",
      "Where clients connect: host:port, [v6]:port or unix:/path. May be repeated.", NULL},
     {'a', "admin", "ADDRESS", "Where the HTTP page and /metrics are served, or off.", NULL},
@@ -316,15 +321,20 @@ static const struct cli_option OPTIONS[] = {
     {'t', "threads", "N", "Worker threads; 0 is one for each processor.", NULL},
     {'c', "cache", "on|off", "Switches the near cache.", "on|off"},
     {'o', "option", "'DIRECTIVE …'",
-     "Any directive of the configuration file, such as -o 'maxclients 500'. May be repeated.", NULL},
+     "Any directive of the configuration file, such as -o 'maxclients 500'. May be repeated.",
+     NULL},
     {'\0', "check", NULL, "Only say whether file and flags are right.", NULL},
     {0},
 };
 
 const struct cli_command cli_serve = {
-    "serve", "[FILE]", "run the proxy",
+    "serve",
+    "[FILE]",
+    "run the proxy",
     "Runs the proxy with the configuration of FILE, if one is given, and the options on top of it. "
     "TERM lets requests under way finish (drain-timeout at most); a second TERM, or INT, stops at "
     "once. HUP reads the configuration again, with the same options on top, and opens the log file "
     "again; what is wrong in it is logged and changes nothing.",
-    1, OPTIONS, run};
+    1,
+    OPTIONS,
+    run};

@@ -17,7 +17,7 @@ static char *directive_line(const char *directive, const char *value)
             *to++ = '\\';
         *to++ = *value;
     }
-    strcpy(to, "\"");
+    memcpy(to, "\"", 2);
     return line;
 }
 

@@ -17,8 +17,19 @@
 enum { REPLY_BYTES = 64 * 1024, HEADER_EVERY = 20 };
 
 enum field {
-    REQUESTS, HITS, MISSES, FILLS, KILLS, STORE_REQUESTS, RECEIVED, SENT, // counters
-    CLIENTS, P99_HIT, P99_STORE, RSS, LIMIT,                              // as they are
+    REQUESTS,
+    HITS,
+    MISSES,
+    FILLS,
+    KILLS,
+    STORE_REQUESTS,
+    RECEIVED,
+    SENT, // counters
+    CLIENTS,
+    P99_HIT,
+    P99_STORE,
+    RSS,
+    LIMIT, // as they are
     FIELD_COUNT,
     COUNTERS = CLIENTS,
 };
@@ -158,8 +169,7 @@ static void print_json(const struct look *look, const double rate[FIELD_COUNT])
     printf("{\"hit_ratio\":%.4f", hit_ratio(rate));
     for (enum field f = 0; f < FIELD_COUNT; f++) {
         if (look->known[f])
-            printf(",\"%s\":%.*f", FIELDS[f].json, f < COUNTERS || FIELDS[f].part != NULL,
-                   rate[f]);
+            printf(",\"%s\":%.*f", FIELDS[f].json, f < COUNTERS || FIELDS[f].part != NULL, rate[f]);
         else
             printf(",\"%s\":null", FIELDS[f].json);
     }
@@ -285,9 +295,14 @@ static const struct cli_option OPTIONS[] = {
 };
 
 const struct cli_command cli_stat = {
-    "stat", "[ADDRESS]", "watch a running weir, a line a second",
+    "stat",
+    "[ADDRESS]",
+    "watch a running weir, a line a second",
     "Prints a line a second about the weir at ADDRESS (127.0.0.1:6380 by default): requests a "
-    "second, hit ratio, hits, misses, fills, killed fills, requests to the store, clients, traffic, "
+    "second, hit ratio, hits, misses, fills, killed fills, requests to the store, clients, "
+    "traffic, "
     "the 99th percentile in microseconds of hits and of requests to the store since the start, and "
     "memory against its limit. A password is taken from the environment's REDISCLI_AUTH.",
-    1, OPTIONS, run};
+    1,
+    OPTIONS,
+    run};

@@ -5,8 +5,8 @@
 //
 // A URL is cut from the left: scheme, userinfo up to the last '@' before the path, then the rest.
 // Kinds of store that this version does not speak are known by name, so that their users read that
-// instead of a syntax error. Reasons never quote the URL: it may hold a password even where its form
-// is wrong.
+// instead of a syntax error. Reasons never quote the URL: it may hold a password even where its
+// form is wrong.
 #include "config/address.h"
 #include "base/err.h"
 #include "base/limits.h"
@@ -68,10 +68,11 @@ static int missing_host(const char *port, enum address_use use, char reason[CONF
 {
     if (use == ADDRESS_STORE)
         return refuse(reason, "the host is missing: write redis://127.0.0.1:%.5s", port);
-    return refuse(reason,
-                  "the host is missing: write 127.0.0.1:%.5s for this machine only, or 0.0.0.0:%.5s "
-                  "for every interface",
-                  port, port);
+    return refuse(
+        reason,
+        "the host is missing: write 127.0.0.1:%.5s for this machine only, or 0.0.0.0:%.5s "
+        "for every interface",
+        port, port);
 }
 
 int address_parse(const char *text, enum address_use use, char out[CONFIG_TEXT],
@@ -134,8 +135,10 @@ static int percent_decode(const char *text, size_t size, char out[CONFIG_TEXT], 
             int high = i + 2 < size ? hex_digit(text[i + 1]) : -1;
             int low = i + 2 < size ? hex_digit(text[i + 2]) : -1;
             if (high < 0 || low < 0 || high + low == 0)
-                return refuse(reason, "a '%%' in the %s must be followed by two hex digits (%%25 is "
-                                      "'%%' itself)", what);
+                return refuse(reason,
+                              "a '%%' in the %s must be followed by two hex digits (%%25 is "
+                              "'%%' itself)",
+                              what);
             c = (char)(high * 16 + low);
             i += 2;
         }
@@ -180,8 +183,9 @@ static int authority_parse(const char *text, struct config_store *out, const cha
     const char *at = memrchr(text, '@', size);
     *rest = at != NULL ? at + 1 : text;
     if (at == NULL && strchr(text, '@') != NULL)
-        return refuse(reason, "in a user or password '/', '?', '#' and '%%' are written %%2F, %%3F, "
-                              "%%23 and %%25");
+        return refuse(reason,
+                      "in a user or password '/', '?', '#' and '%%' are written %%2F, %%3F, "
+                      "%%23 and %%25");
     return at != NULL ? userinfo_parse(text, (size_t)(at - text), out, reason) : 0;
 }
 
@@ -232,15 +236,17 @@ static int kind_refuse(const char *text, char reason[CONFIG_REASON])
     static const struct {
         const char *scheme, *what;
     } later[] = {
-        {"rediss", "TLS to the store"},        {"redis+cluster", "Redis Cluster"},
-        {"redis+sentinel", "Redis Sentinel"},  {"memcached", "memcached"},
-        {"rediss+cluster", "Redis Cluster"},   {"memcache", "memcached"},
+        {"rediss", "TLS to the store"},       {"redis+cluster", "Redis Cluster"},
+        {"redis+sentinel", "Redis Sentinel"}, {"memcached", "memcached"},
+        {"rediss+cluster", "Redis Cluster"},  {"memcache", "memcached"},
     };
     size_t size = strcspn(text, ":");
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
         if (size == strlen(later[i].scheme) && strncasecmp(text, later[i].scheme, size) == 0)
-            return refuse(reason, "%s:// (%s) is not supported in this version: use redis:// or "
-                                  "unix:", later[i].scheme, later[i].what);
+            return refuse(reason,
+                          "%s:// (%s) is not supported in this version: use redis:// or "
+                          "unix:",
+                          later[i].scheme, later[i].what);
     if (strncmp(text + size, "://", 3) == 0 && all_of(text, size, "+-."))
         return refuse(reason, "'%.*s' is no kind of store: use redis://host:port/db or unix:/path",
                       (int)(size < 20 ? size : 20), text);

@@ -1,24 +1,29 @@
 #pragma once
-// Text to a validated struct. One small parser serves the file, the command line's flags and -o, and
-// CONFIG SET weir-…; an error names file, line and the nearest directive.
+// Text to a validated struct. One small parser serves the file, the command line's flags and -o,
+// and CONFIG SET weir-…; an error names file, line and the nearest directive.
 //
-// Grammar: redis.conf words. A line is `name argument…`, quotes and escapes as redis.conf, `#` starts
-// a comment at the start of a word, `${ENV}` is replaced, `name [argument…] {` opens a block closed by
-// a line `}`. Sizes: 1k 1kb 1m 1mb 1g 1gb (k = 1000, kb = 1024), times: 500ms 1s 5m 1h (bare numbers
-// are seconds as in Redis's own `timeout`), booleans: yes no on off.
+// Grammar: redis.conf words. A line is `name argument…`, quotes and escapes as redis.conf, `#`
+// starts a comment at the start of a word, `${ENV}` is replaced, `name [argument…] {` opens a block
+// closed by a line `}`. Sizes: 1k 1kb 1m 1mb 1g 1gb (k = 1000, kb = 1024), times: 500ms 1s 5m 1h
+// (bare numbers are seconds as in Redis's own `timeout`), booleans: yes no on off.
 #include "base/log.h"
 #include "base/slice.h"
 
 enum {
-    CONFIG_TEXT = 256, CONFIG_LISTENERS = 16, CONFIG_STORES = 1, CONFIG_CACHE_RULES = 32,
-    CONFIG_RULE_PREFIXES = 16, CONFIG_RULE_COMMANDS = 64, CONFIG_ERROR = 512,
+    CONFIG_TEXT = 256,
+    CONFIG_LISTENERS = 16,
+    CONFIG_STORES = 1,
+    CONFIG_CACHE_RULES = 32,
+    CONFIG_RULE_PREFIXES = 16,
+    CONFIG_RULE_COMMANDS = 64,
+    CONFIG_ERROR = 512,
 };
 
 struct config_listen {
     char address[CONFIG_TEXT]; // "127.0.0.1:6380", "[::1]:6380", "unix:/run/weir.sock"
 };
 
-struct config_store { // from a URL: redis://[user:password@]host:port[/db], unix:/path
+struct config_store {          // from a URL: redis://[user:password@]host:port[/db], unix:/path
     char name[CONFIG_TEXT];    // as shown: the URL without its password
     char address[CONFIG_TEXT]; // what net_address_parse takes
     char user[CONFIG_TEXT], password[CONFIG_TEXT];
@@ -49,8 +54,8 @@ struct config {
     struct config_cache_rule cache_rule[CONFIG_CACHE_RULES];
     unsigned maxclients;
     uint64_t client_buffer_bytes;
-    uint64_t timeout_ms;        // idle clients; 0 never
-    uint64_t store_timeout_ms;  // a lane without any answer for this long is cut; 0 never
+    uint64_t timeout_ms;       // idle clients; 0 never
+    uint64_t store_timeout_ms; // a lane without any answer for this long is cut; 0 never
     uint64_t connect_timeout_ms;
     unsigned private_blocking, private_transactions; // quotas per node
     char requirepass[CONFIG_TEXT];
@@ -66,18 +71,18 @@ struct config {
 };
 
 void config_defaults(struct config *config);
-// Reads a whole file over `config`. Returns 0, or a negative code with one or more lines in `error`:
-// "weir.conf:12: unknown directive 'memroy', did you mean 'memory'?". On failure *config is
-// untouched.
+// Reads a whole file over `config`. Returns 0, or a negative code with one or more lines in
+// `error`: "weir.conf:12: unknown directive 'memroy', did you mean 'memory'?". On failure *config
+// is untouched.
 int config_load_file(struct config *config, const char *path, char error[CONFIG_ERROR]);
 // The same for text; `name` stands for the file in messages ("-o", "--memory", "CONFIG SET").
 int config_load_text(struct config *config, const char *name, const char *text,
                      char error[CONFIG_ERROR]);
-// One directive with its arguments in one string, as CONFIG SET gives them: `memory`, `512mb`. ${ENV}
-// is not replaced and no file is read, because a client may have sent it; a password is taken as it
-// is, without quotes. `cache` also takes a block: `user: { max-ttl 5s ; enabled yes }`.
-int config_set(struct config *config, const char *name, const char *directive, const char *arguments,
-               char error[CONFIG_ERROR]);
+// One directive with its arguments in one string, as CONFIG SET gives them: `memory`, `512mb`.
+// ${ENV} is not replaced and no file is read, because a client may have sent it; a password is
+// taken as it is, without quotes. `cache` also takes a block: `user: { max-ttl 5s ; enabled yes }`.
+int config_set(struct config *config, const char *name, const char *directive,
+               const char *arguments, char error[CONFIG_ERROR]);
 // Checks what holds between directives and fills derived values. Call after the last load.
 int config_finish(struct config *config, char error[CONFIG_ERROR]);
 

@@ -15,7 +15,7 @@ struct setting { // one directive with its arguments, being read
     char *reason; // CONFIG_REASON bytes
 };
 
-struct kind { // of value
+struct kind {      // of value
     unsigned most; // arguments it takes; 0: any number
     // Reads the arguments into the owner. Returns 0, or a negative code with the reason.
     int (*parse)(const struct setting *setting);

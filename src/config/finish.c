@@ -29,8 +29,10 @@ static void addresses_check(const struct config *config, struct report *report)
             if (strcmp(config->listen[j].address, address) == 0)
                 ERROR(report, config, "listen: %.120s is given twice", address);
         if (strcmp(config->admin, address) == 0)
-            ERROR(report, config, "listen and admin are both %.120s: give admin another port, or "
-                                  "`admin off`", address);
+            ERROR(report, config,
+                  "listen and admin are both %.120s: give admin another port, or "
+                  "`admin off`",
+                  address);
         if (config->store_set && strcmp(config->store.address, address) == 0)
             ERROR(report, config, "store: %.120s is where weir itself listens", address);
     }

@@ -1,9 +1,9 @@
-// Kinds of value that are words: switches, levels, paths, secrets, addresses, the store. Numbers are
-// in numbers.c, what stands in cache blocks in rule.c.
+// Kinds of value that are words: switches, levels, paths, secrets, addresses, the store. Numbers
+// are in numbers.c, what stands in cache blocks in rule.c.
 //
-// Secrets: a print without `reveal` shows "***" for a password, and "***" is refused when it is read
-// back, so that a saved CONFIG GET never becomes a password by accident. A secret that came from a
-// file is printed as its path only.
+// Secrets: a print without `reveal` shows "***" for a password, and "***" is refused when it is
+// read back, so that a saved CONFIG GET never becomes a password by accident. A secret that came
+// from a file is printed as its path only.
 #include "base/err.h"
 #include "config/address.h"
 #include "config/load.h"
@@ -23,7 +23,7 @@ static int text_set(const struct setting *setting, const char *value)
 {
     if (strlen(value) >= CONFIG_TEXT)
         return setting_refuse(setting, "longer than %d bytes", CONFIG_TEXT - 1);
-    strcpy(field_text(setting), value);
+    config_copy(field_text(setting), value);
     return 0;
 }
 
@@ -64,7 +64,7 @@ static const struct {
     const char *name;
     enum log_level level;
 } LEVELS[] = {
-    {"debug", LOG_DEBUG}, {"info", LOG_INFO},     {"warn", LOG_WARN},    {"error", LOG_ERROR},
+    {"debug", LOG_DEBUG},   {"info", LOG_INFO},   {"warn", LOG_WARN},    {"error", LOG_ERROR},
     {"verbose", LOG_DEBUG}, {"notice", LOG_INFO}, {"warning", LOG_WARN},
 };
 
@@ -80,7 +80,8 @@ static int level_read(const struct setting *setting)
     return setting_refuse(setting, "'%.40s' is none of debug, info, warn, error", text);
 }
 
-static void level_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
+static void level_show(const struct directive *d, const void *owner, bool reveal,
+                       struct print *text)
 {
     (void)reveal;
     enum log_level level = *(const enum log_level *)((const char *)owner + d->field);
@@ -123,13 +124,13 @@ static int listen_read(const struct setting *setting)
         load->listen_given = true;
     for (unsigned i = 0; i < setting->count; i++) {
         char address[CONFIG_TEXT];
-        int code = address_parse(setting->argument[i].text, ADDRESS_LISTEN, address,
-                                 setting->reason);
+        int code =
+            address_parse(setting->argument[i].text, ADDRESS_LISTEN, address, setting->reason);
         if (code != 0)
             return code;
         if (config->listens == CONFIG_LISTENERS)
             return setting_refuse(setting, "more than %d addresses", CONFIG_LISTENERS);
-        strcpy(config->listen[config->listens++].address, address);
+        config_copy(config->listen[config->listens++].address, address);
     }
     return 0;
 }
@@ -164,7 +165,8 @@ static int store_read(const struct setting *setting)
     return 0;
 }
 
-static void store_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
+static void store_show(const struct directive *d, const void *owner, bool reveal,
+                       struct print *text)
 {
     (void)d;
     const struct config *config = owner;
@@ -224,11 +226,13 @@ static int secret_file_load(const struct setting *setting, struct secret_file *o
     if (length > 0 && line[length - 1] == '\r')
         length--;
     if (length == 0 || length >= CONFIG_TEXT || memchr(line, '\0', length) != NULL)
-        return setting_refuse(setting, "the first line of %.120s must be a password of 1 to %d "
-                                       "bytes", path, CONFIG_TEXT - 1);
+        return setting_refuse(setting,
+                              "the first line of %.120s must be a password of 1 to %d "
+                              "bytes",
+                              path, CONFIG_TEXT - 1);
     memcpy(out->secret, line, length);
     out->secret[length] = '\0';
-    strcpy(out->path, path);
+    config_copy(out->path, path);
     return 0;
 }
 

@@ -11,8 +11,8 @@
 // A directive that stands twice in one text is an error, except `listen` and `cache`: the second of
 // two `memory` lines is more often a forgotten one than a meant one. Over several loads (file, then
 // flags) the later one wins.
-// Rejected: applying what was right and skipping the rest (a half-applied file is a third state that
-// nobody wrote).
+// Rejected: applying what was right and skipping the rest (a half-applied file is a third state
+// that nobody wrote).
 #include "config/load.h"
 #include "base/err.h"
 #include "config/suggest.h"
@@ -27,8 +27,8 @@
 
 enum { FILE_BYTES = 1024 * 1024 };
 
-#define ERROR(load, ...) report_add(&(load)->report, WEIR_EMALFORMED, (load)->place, (load)->line, \
-                                    __VA_ARGS__)
+#define ERROR(load, ...)                                                                           \
+    report_add(&(load)->report, WEIR_EMALFORMED, (load)->place, (load)->line, __VA_ARGS__)
 
 // ---- one directive
 
@@ -112,8 +112,10 @@ static void rule_set(struct load *load, const struct word *word, unsigned count)
             ERROR(load, "unknown word '%.60s' in a cache block, did you mean '%s'?", word[0].text,
                   best);
         else
-            ERROR(load, "unknown word '%.60s' in a cache block: it knows prefix, enabled, "
-                        "max-value, max-ttl, max-stale, commands", word[0].text);
+            ERROR(load,
+                  "unknown word '%.60s' in a cache block: it knows prefix, enabled, "
+                  "max-value, max-ttl, max-stale, commands",
+                  word[0].text);
         return;
     }
     if (d->kind == &kind_prefix || !seen_before(load, &load->rule_seen, table, d))
@@ -145,8 +147,10 @@ static void block_open(struct load *load, const struct word *word, unsigned coun
     rule_clear(&load->rule);
     bool on;
     if (count == 2 && word[1].bare && value_bool_parse(word[1].text, &on) == 0)
-        ERROR(load, "`cache %s` and a block stand on lines of their own (a prefix of that name is "
-                    "quoted)", word[1].text);
+        ERROR(load,
+              "`cache %s` and a block stand on lines of their own (a prefix of that name is "
+              "quoted)",
+              word[1].text);
     else if (count > 1)
         directive_apply(load, rule_find("prefix"), &load->rule, word + 1, count - 1);
 }
@@ -279,9 +283,9 @@ static void secrets_apply(struct load *load)
     }
     if (file->given && (file->path[0] != '\0' || config->requirepass_file[0] != '\0'))
         if (!load->requirepass_given || file->path[0] != '\0')
-            strcpy(config->requirepass, file->secret);
+            config_copy(config->requirepass, file->secret);
     if (file->given || load->requirepass_given)
-        strcpy(config->requirepass_file, file->path);
+        config_copy(config->requirepass_file, file->path);
 
     file = &load->password_file;
     if (load->store_given && config->store.password[0] != '\0' && file->path[0] != '\0') {
@@ -290,9 +294,9 @@ static void secrets_apply(struct load *load)
     }
     if (file->given && (file->path[0] != '\0' || config->password_file[0] != '\0'))
         if (!load->store_given || file->path[0] != '\0')
-            strcpy(config->store.password, file->secret);
+            config_copy(config->store.password, file->secret);
     if (file->given || load->store_given)
-        strcpy(config->password_file, file->path);
+        config_copy(config->password_file, file->path);
 }
 
 static struct load *load_begin(const struct config *config, const char *place,
@@ -334,8 +338,8 @@ int config_load_text(struct config *config, const char *name, const char *text,
 static void set_text(struct load *load, const char *arguments)
 {
     char *text;
-    int size = asprintf(&text, "%s %s", load->only->shown.name,
-                        arguments[0] != '\0' ? arguments : "\"\"");
+    int size =
+        asprintf(&text, "%s %s", load->only->shown.name, arguments[0] != '\0' ? arguments : "\"\"");
     if (size < 0) {
         report_add(&load->report, WEIR_ENOMEM, load->place, 0, "out of memory");
         return;
@@ -353,7 +357,8 @@ int config_set(struct config *config, const char *name, const char *directive,
     load->is_client = true;
     load->only = directive_known(load, directive);
     if (load->only != NULL && load->only->kind == &kind_secret) {
-        struct word verbatim = {arguments, false}; // a password is taken as it is
+        // a password is taken as it is, but for what CONFIG GET shows when there is none
+        struct word verbatim = {strcmp(arguments, "\"\"") == 0 ? "" : arguments, false};
         directive_apply(load, load->only, &load->config, &verbatim, 1);
     } else if (load->only != NULL) {
         set_text(load, arguments);

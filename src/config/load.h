@@ -11,8 +11,8 @@ struct secret_file { // what a *-file directive has read
 struct load {
     struct config config; // the working copy; copied back only if the whole text was right
     struct report report;
-    const char *place; // file name, "-o", …
-    unsigned line;     // 0 when the text has one line only and is no file
+    const char *place;            // file name, "-o", …
+    unsigned line;                // 0 when the text has one line only and is no file
     const struct directive *only; // config_set: nothing else may be set
     bool is_client;               // config_set: no environment, no files
     uint64_t seen;                // directives by index

@@ -1,5 +1,9 @@
 // Kinds of value that are a number: each names how text becomes a number and back, and how wide its
 // field is; bounds come from the directive.
+//
+// A value out of bounds is told its bounds in the words it would be written in (1mb to 64tb), which
+// is why a number is printed by the same table that parses it. `wide` fields are uint64_t, `narrow`
+// ones unsigned; a narrow directive's `max` keeps its value within an unsigned.
 #include "base/err.h"
 #include "config/directive.h"
 #include "config/value.h"
@@ -111,7 +115,7 @@ static int wide_read(const struct setting *setting, const struct number *number)
 
 static int narrow_read(const struct setting *setting, const struct number *number)
 {
-    uint64_t value;
+    uint64_t value = 0;
     int code = number_read(setting, number, &value);
     if (code == 0)
         *(unsigned *)((char *)setting->owner + setting->directive->field) = (unsigned)value;
@@ -131,13 +135,13 @@ static unsigned narrow(const struct directive *d, const void *owner)
 #define NUMBER_KIND(name, number, width)                                                           \
     static int name##_read(const struct setting *setting)                                          \
     {                                                                                              \
-        return width##_read(setting, &number);                                                     \
+        return width##_read(setting, &(number));                                                   \
     }                                                                                              \
     static void name##_show(const struct directive *d, const void *owner, bool reveal,             \
-                            struct print *text)                                                     \
+                            struct print *text)                                                    \
     {                                                                                              \
         (void)reveal;                                                                              \
-        number.print(text, width(d, owner));                                                       \
+        (number).print(text, width(d, owner));                                                     \
     }                                                                                              \
     const struct kind kind_##name = {1, name##_read, name##_show};
 
@@ -148,7 +152,7 @@ NUMBER_KIND(count, COUNT, narrow)
 
 static int mode_read(const struct setting *setting)
 {
-    uint64_t mode;
+    uint64_t mode = 0;
     int code = number_read(setting, &MODE, &mode);
     if (code == 0)
         snprintf((char *)setting->owner + setting->directive->field, 8, "%04o", (unsigned)mode);

@@ -27,3 +27,9 @@ struct print {
 __attribute__((format(printf, 2, 3))) void print_add(struct print *text, const char *format, ...);
 // As a word of a configuration file: quoted where it has to be.
 void print_word(struct print *text, const char *word);
+
+// `from` is known to fit.
+static inline void config_copy(char to[CONFIG_TEXT], const char *from)
+{
+    memcpy(to, from, strlen(from) + 1);
+}

@@ -48,7 +48,8 @@ static int prefix_read(const struct setting *setting)
     for (unsigned i = 0; i < setting->count; i++) {
         const char *prefix = setting->argument[i].text;
         if (prefix[0] == '\0')
-            return setting_refuse(setting, "an empty prefix: `cache { … }` is the rule for all keys");
+            return setting_refuse(setting,
+                                  "an empty prefix: `cache { … }` is the rule for all keys");
         if (strlen(prefix) >= CONFIG_TEXT)
             return setting_refuse(setting, "a prefix longer than %d bytes", CONFIG_TEXT - 1);
         if (has_prefix(rule, prefix))
@@ -56,7 +57,7 @@ static int prefix_read(const struct setting *setting)
         if (rule->prefixes == CONFIG_RULE_PREFIXES)
             return setting_refuse(setting, "more than %d prefixes in a block",
                                   CONFIG_RULE_PREFIXES);
-        strcpy(rule->prefix[rule->prefixes++], prefix);
+        config_copy(rule->prefix[rule->prefixes++], prefix);
     }
     return 0;
 }
@@ -156,8 +157,10 @@ static int cache_read(const struct setting *setting)
     struct config *config = setting->owner;
     const char *text = setting->argument[0].text;
     if (value_bool_parse(text, &config->cache) != 0)
-        return setting_refuse(setting, "'%.40s' is neither on nor off; a block of rules for a prefix "
-                                       "is `cache %.40s { … }`", text, text);
+        return setting_refuse(setting,
+                              "'%.40s' is neither on nor off; a block of rules for a prefix "
+                              "is `cache %.40s { … }`",
+                              text, text);
     return 0;
 }
 
@@ -166,12 +169,13 @@ static bool is_plain(const struct config_cache_rule *rule)
     struct config_cache_rule plain;
     rule_defaults(&plain);
     return rule->prefixes == 0 && rule->commands == 0 && rule->enabled &&
-           rule->max_value_bytes == plain.max_value_bytes &&
-           rule->max_ttl_ms == plain.max_ttl_ms && rule->max_stale_ms == plain.max_stale_ms;
+           rule->max_value_bytes == plain.max_value_bytes && rule->max_ttl_ms == plain.max_ttl_ms &&
+           rule->max_stale_ms == plain.max_stale_ms;
 }
 
 // "on", and the blocks that differ from the defaults.
-static void cache_show(const struct directive *d, const void *owner, bool reveal, struct print *text)
+static void cache_show(const struct directive *d, const void *owner, bool reveal,
+                       struct print *text)
 {
     const struct config *config = owner;
     print_add(text, config->cache ? "on" : "off");

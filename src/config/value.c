@@ -49,11 +49,11 @@ static void scaled_print(struct print *text, const struct unit *units, uint64_t 
 
 static const struct unit BINARY[] = {
     {"kb", 1ull << 10}, {"mb", 1ull << 20}, {"gb", 1ull << 30}, {"tb", 1ull << 40}, {NULL, 0}};
-static const struct unit SIZES[] = {
-    {"b", 1},           {"k", 1000},        {"m", 1000000},     {"g", 1000000000},
-    {"kb", 1ull << 10}, {"mb", 1ull << 20}, {"gb", 1ull << 30}, {"tb", 1ull << 40}, {NULL, 0}};
-static const struct unit TIMES[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit SIZES[] = {{"b", 1},           {"k", 1000},        {"m", 1000000},
+                                    {"g", 1000000000},  {"kb", 1ull << 10}, {"mb", 1ull << 20},
+                                    {"gb", 1ull << 30}, {"tb", 1ull << 40}, {NULL, 0}};
+static const struct unit TIMES[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                    {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 static const struct unit NONE[] = {{NULL, 0}};
 
 int value_count_parse(const char *text, uint64_t *out)

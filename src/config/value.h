@@ -5,8 +5,8 @@
 #include "config/report.h"
 
 int value_count_parse(const char *text, uint64_t *out);
-int value_size_parse(const char *text, uint64_t *out);    // bytes: 100, 1k = 1000, 1kb = 1024 …
+int value_size_parse(const char *text, uint64_t *out);     // bytes: 100, 1k = 1000, 1kb = 1024 …
 int value_duration_parse(const char *text, uint64_t *out); // ms: 500ms 1s 5m 1h 1d, bare: seconds
-int value_bool_parse(const char *text, bool *out);        // yes no on off
+int value_bool_parse(const char *text, bool *out);         // yes no on off
 void value_size_print(struct print *text, uint64_t bytes);
 void value_duration_print(struct print *text, uint64_t ms);

@@ -74,9 +74,9 @@ static int variable_read(struct reader *r)
         name[size++] = (char)*r->at;
     name[size] = '\0';
     if (r->at >= r->end || *r->at != '}' || size == 0)
-        return refuse(r, WEIR_EMALFORMED,
-                      "'${%s' is not a variable: write ${NAME}, or '...' in single quotes to keep it",
-                      name);
+        return refuse(
+            r, WEIR_EMALFORMED,
+            "'${%s' is not a variable: write ${NAME}, or '...' in single quotes to keep it", name);
     r->at++;
     const char *value = getenv(name);
     if (value == NULL)

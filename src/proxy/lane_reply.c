@@ -93,7 +93,9 @@ static void fill_mget(struct lane *lane, struct request *request, struct slice r
         struct slice key = slice_of(frame.data + fill->key_offset, fill->key_size);
         if (!resp_element_next(reply, &cursor, &element))
             return;
-        if (may_fill(lane, fill) &&
+        // MGET says null for a key of another type too, where GET says an error
+        bool masked = resp_is_null(element) && fill->pttl_ms != -2;
+        if (may_fill(lane, fill) && !masked &&
             near_mget_key(&query, home, lane->node, key, fill->hash, request->db))
             insert(lane, &query, fill, element);
     }

@@ -112,6 +112,7 @@ static void listener_ready(struct loop_fd *io, uint32_t events)
 {
     struct listener *listener = (struct listener *)io;
     (void)events;
+    worker_take_settings(listener->worker);
     listener->worker->now_ns = clock_now_ns();
     for (unsigned i = 0; i < listener->worker->proxy->workers; i++)
         listener->worker->proxy->worker[i]->given = 0;

@@ -170,6 +170,8 @@ static int collect_keys(struct worker *worker, struct request *request, const st
 
 static bool is_read(const struct command *command)
 {
+    if (command->id == COMMAND_PING || command->id == COMMAND_ECHO)
+        return true; // Redis does not call them so, but they too may be asked again
     return (command->flags & COMMAND_READONLY) && !(command->flags & COMMAND_WRITE);
 }
 
@@ -178,6 +180,22 @@ static enum request_verdict refuse(struct client *client, const char *line)
     if (client->first != NULL)
         return REQUEST_STALLED;
     client_append_text(client, line);
+    return REQUEST_STARTED;
+}
+
+// Redis looks at the command before it asks who sent it.
+static enum request_verdict refuse_stranger(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    int64_t argc = parsed->request.argc, arity = command->arity;
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    if (command->id == COMMAND_UNKNOWN)
+        local_unknown_command(client, &parsed->request);
+    else if (arity > 0 ? argc != arity : argc < -arity)
+        local_wrong_arity(client, command->name);
+    else
+        client_append_text(client, "-NOAUTH Authentication required.\r\n");
     return REQUEST_STARTED;
 }
 
@@ -250,7 +268,7 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     uint32_t flags = is_read(command) ? REQUEST_READ : 0;
     enum request_state state = REQUEST_QUEUED;
     if ((command->shape == RESP2_OTHER && client->identity.protocol == 2) ||
-        parsed->request.frame.size > LIMIT_LANE_REQUEST) // it came whole, with what was kept
+        parsed->request.frame.size > LIMIT_LANE_REQUEST)
         return session_one_shot(client, parsed);
     if (!(flags & REQUEST_READ) && client->markers + client->discards > 0)
         return REQUEST_STALLED;
@@ -266,6 +284,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
     request->start_ns = worker->now_ns;
     request->hash = parsed->hash;
     request->flags = flags;
+    if (command_shape(command, &parsed->request) != command->shape)
+        request->flags |= REQUEST_NULL_ARRAY;
     if (command->flags & COMMAND_FLUSH)
         request->flags |= REQUEST_FLUSH;
     if (command->id == COMMAND_INFO)
@@ -296,14 +316,25 @@ static bool is_own(const struct parsed *parsed)
            request->argv[2].size >= 5 && slice_is(slice_of(request->argv[2].data, 5), "weir-");
 }
 
+// CLIENT REPLY SKIP: the request behind it runs alone, so that what is said meanwhile is its reply.
+static bool waits_for_silence(struct client *client)
+{
+    if (client->reply_mode != REPLY_SKIP && client->reply_mode != REPLY_SKIPPING)
+        return false;
+    if (client->first != NULL || session_pending(client))
+        return true;
+    client->reply_mode = client->reply_mode == REPLY_SKIP ? REPLY_SKIPPING : REPLY_ON;
+    return false;
+}
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
-    if (client->holds > 0)
+    if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
-        return refuse(client, "-NOAUTH Authentication required.\r\n");
+        return refuse_stranger(client, parsed);
     if (command->route == ROUTE_LOCAL || is_own(parsed))
         return local_start(client, parsed);
     if (client->session != NULL)
@@ -331,6 +362,13 @@ static void give_back(struct worker *here, struct request *request)
         worker_send(here, request->worker->index, &request->mail, MAIL_RETURNED);
 }
 
+static enum resp2_shape shape_of(const struct request *request)
+{
+    if (request->flags & REQUEST_FAILED)
+        return RESP2_PLAIN;
+    return request->flags & REQUEST_NULL_ARRAY ? RESP2_NULL_ARRAY : request->command->shape;
+}
+
 static void deliver(struct client *client, struct request *request, struct slice reply, bool resp3)
 {
     struct worker *worker = client->worker;
@@ -340,8 +378,7 @@ static void deliver(struct client *client, struct request *request, struct slice
         local_slow(client, request);
     if (request->flags & REQUEST_ADD_INFO && local_add_info(client, request, reply))
         return;
-    enum resp2_shape shape = request->flags & REQUEST_FAILED ? RESP2_PLAIN : request->command->shape;
-    client_append_reply(client, reply, resp3, shape);
+    client_append_reply(client, reply, resp3, shape_of(request));
 }
 
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
@@ -468,7 +505,8 @@ static void deliver_held(struct client *client, struct request *request)
 {
     struct worker *worker = client->worker;
     bool resp3 = (request->flags & REQUEST_RESP3) != 0;
-    bool whole = request->flags & REQUEST_ADD_INFO || (resp3 && client->identity.protocol == 2);
+    bool rewrite = resp3 || shape_of(request) == RESP2_FLAT_PAIRS;
+    bool whole = request->flags & REQUEST_ADD_INFO || (rewrite && client->identity.protocol == 2);
     if (whole && request->reply.size > worker->join_room) {
         client_close(client);
         return;

@@ -46,6 +46,7 @@ enum request_flag {
     REQUEST_FENCED = 1 << 11,   // a fence was just answered for it: max-stale is satisfied
     REQUEST_LOST = 1 << 12,     // its connection was lost before the reply came
     REQUEST_RETRIED = 1 << 13,  // asked again once for that
+    REQUEST_NULL_ARRAY = 1 << 14, // its arguments make a RESP2 null "*-1" (command_shape)
 };
 
 enum { REQUEST_INLINE_BYTES = 152 };

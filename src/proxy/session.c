@@ -44,12 +44,16 @@ struct session {
     uint32_t swallow;      // replies to weir's own first words
     uint8_t protocol, db, multi_db;
     bool connecting, dirty, reading, fencing, refused;
-    bool in_multi, watching, subscribed, blocking, reask, unclean;
+    bool in_multi, watching, subscribed, monitoring, blocking, reask, unclean;
+    bool multi_selects, multi_subscribes; // queued in MULTI: SELECT multi_db, SUBSCRIBE
+    bool exec_selects;     // the reply of EXEC, which is the last to come, decides on multi_db
+    bool flushes;          // keys change that no invalidation names (SWAPDB)
     bool skipping;         // the next reply is not for the client (CLIENT REPLY SKIP)
     size_t skipped;        // bytes of such a reply at the head of `held`
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
+    bool broken;           // the connection has gone, whole replies still wait for their fence
 };
 
 static void session_ready(struct loop_fd *io, uint32_t events);
@@ -128,8 +132,10 @@ static void destroy(struct session *session)
         link = &(*link)->next;
     if (*link != NULL)
         *link = session->next;
-    loop_remove(worker->loop, &session->io);
-    net_close(session->io.fd);
+    if (!session->broken) {
+        loop_remove(worker->loop, &session->io);
+        net_close(session->io.fd);
+    }
     buf_clear(&session->out, &worker->blocks);
     buf_clear(&session->held, &worker->blocks);
     quota_give(session);
@@ -281,8 +287,11 @@ static void end_if_done(struct session *session)
     session->blocking = session->started = false;
     if (client->stalled)
         client_resume(client);
-    if (keeps(session))
+    if (keeps(session)) {
+        if (session->broken)
+            client_close_after_reply(client); // its transaction has gone with the connection
         return;
+    }
     bool reask = session->reask;
     detach(session);
     client_resume(client);
@@ -290,6 +299,21 @@ static void end_if_done(struct session *session)
         client->in_private = false;
         request_reask_done(client);
     }
+}
+
+// What was received whole is still the client's: it waits for its fence, and what is owed behind it
+// is answered by `line`. False when that can't be said.
+static bool outlive(struct session *session, const char *line)
+{
+    struct worker *worker = session->worker;
+    for (; session->outstanding > 0; session->outstanding--)
+        if (buf_append(&session->held, &worker->blocks, slice_str(line)) != 0)
+            return false;
+    loop_remove(worker->loop, &session->io);
+    net_close(session->io.fd);
+    buf_clear(&session->out, &worker->blocks);
+    session->broken = session->unclean = session->reading = true;
+    return true;
 }
 
 // The store closed the connection or it broke.
@@ -309,9 +333,16 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
+    if (session->skipping && session->outstanding > 0) {
+        session->outstanding--; // CLIENT REPLY SKIP: nothing is owed for it
+        session->skipping = false;
+    }
     uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
-    if (session->skipping || session->skipped > 0)
-        owed--; // CLIENT REPLY SKIP
+    bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
+    if (waits && outlive(session, line))
+        return;
+    began |= waits;
+    owed -= session->skipped > 0;
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
@@ -338,23 +369,29 @@ static enum quota quota_of(const struct command *command)
                : QUOTA_TRANSACTIONS;
 }
 
+static void leave_multi(struct session *session)
+{
+    session->in_multi = session->watching = false;
+    session->multi_selects = session->multi_subscribes = false;
+}
+
 // What the command does to the connection's state, as it passes.
 static void note_command(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
     int64_t db;
+    session->flushes |= (parsed->command->flags & COMMAND_FLUSH) != 0;
     switch (parsed->command->id) {
     case COMMAND_MULTI:
         session->in_multi = true;
-        session->multi_db = client->identity.db;
         return;
     case COMMAND_EXEC:
-        client->identity.db = session->in_multi ? session->multi_db : client->identity.db;
-        session->unclean |= session->db != client->identity.db;
-        session->in_multi = session->watching = false;
+        session->exec_selects = session->multi_selects; // if it is carried out: see exec_answered
+        session->subscribed |= session->multi_subscribes;
+        leave_multi(session);
         return;
     case COMMAND_DISCARD:
-        session->in_multi = session->watching = false;
+        leave_multi(session);
         return;
     case COMMAND_WATCH:
         session->watching |= !session->in_multi;
@@ -365,9 +402,11 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SELECT:
         if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 && db >= 0 &&
             db < LIMIT_DBS) {
-            session->multi_db = (uint8_t)db;
-            if (!session->in_multi)
+            if (session->in_multi)
+                session->multi_db = (uint8_t)db;
+            else
                 client->identity.db = (uint8_t)db;
+            session->multi_selects |= session->in_multi;
             session->unclean = true;
         }
         return;
@@ -378,6 +417,8 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SYNC:
     case COMMAND_PSYNC:
         session->subscribed |= !session->in_multi;
+        session->multi_subscribes |= session->in_multi;
+        session->monitoring |= parsed->command->id == COMMAND_MONITOR && !session->in_multi;
         session->unclean = true;
         return;
     case COMMAND_ASKING:
@@ -433,7 +474,9 @@ enum request_verdict session_request(struct client *client, const struct parsed 
 {
     struct session *session = client->session;
     enum quota quota = quota_of(parsed->command);
-    if (session->out.size > worker_client_room(session->worker) / 2)
+    if (session->exec_selects)
+        return REQUEST_STALLED; // which database will it concern?
+    if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
@@ -549,9 +592,11 @@ static void release_or_fence(struct session *session)
     if (session->fencing || session->held.size == 0)
         return;
     struct request *request = NULL;
-    if (node_caching(session->node))
+    // MONITOR shows the fence too, which would ask for the next one
+    bool fence = node_caching(session->node) && !session->monitoring;
+    if (fence)
         request = request_borrow(worker, slice_of(NULL, 0));
-    if (request == NULL && node_caching(session->node)) {
+    if (request == NULL && fence) {
         client_close(client);
         return;
     }
@@ -564,6 +609,9 @@ static void release_or_fence(struct session *session)
     session->covered_ready = session->ready;
     request->client = client;
     request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
+    if (session->flushes)
+        request->flags |= REQUEST_FLUSH;
+    session->flushes &= session->in_multi || session->outstanding > 0;
     request->state = REQUEST_FENCE;
     request->lane = &session->node->lanes[session->db];
     session->fence = request;
@@ -593,6 +641,14 @@ void session_fenced(struct client *client, bool failed)
         end_if_done(session);
 }
 
+// EXEC behind a queued SELECT: an error or a null says that nothing of it was carried out.
+static void exec_answered(struct session *session)
+{
+    session->exec_selects = false;
+    if (session->scan.top_type == '*' && session->scan.top_count >= 0)
+        session->client->identity.db = session->multi_db;
+}
+
 static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
@@ -602,6 +658,8 @@ static void frame_done(struct session *session)
         session->outstanding--;
         session->ready += session->held.size > 0;
     }
+    if (!push && session->exec_selects && session->outstanding == 0)
+        exec_answered(session);
     resp_scan_init(&session->scan);
 }
 
@@ -756,7 +814,7 @@ bool session_pending(const struct client *client)
 static void flush(struct session *session)
 {
     struct worker *worker = session->worker;
-    if (session->connecting)
+    if (session->connecting || session->broken)
         return;
     while (session->out.size > 0) {
         struct iovec vectors[64];

@@ -44,7 +44,7 @@ static int compile(struct settings *settings, char error[CONFIG_ERROR])
     for (unsigned i = 0; i < config->cache_rules; i++) {
         const struct config_cache_rule *from = &config->cache_rule[i];
         struct near_rule *rule = &settings->rule[i];
-        rule->enabled = from->enabled;
+        rule->enabled = from->enabled && config->cache;
         rule->max_value_bytes = from->max_value_bytes;
         rule->max_ttl_ms = from->max_ttl_ms;
         rule->max_stale_ns = CLOCK_MS(from->max_stale_ms);

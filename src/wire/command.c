@@ -16,8 +16,8 @@
 #include "wire/command_class.inc"
 
 #define ENTRY_(ID, NAME, ARITY, FIRST, LAST, STEP, FLAGS, ROUTE, SHAPE, MORE)                      \
-    [COMMAND_##ID] = {NAME, COMMAND_##ID, ARITY, FIRST, LAST, STEP, (FLAGS) | (MORE),              \
-                      ROUTE_##ROUTE, RESP2_##SHAPE},
+    [COMMAND_##ID] = {NAME, COMMAND_##ID,     ARITY,         FIRST,        LAST,                   \
+                      STEP, (FLAGS) | (MORE), ROUTE_##ROUTE, RESP2_##SHAPE},
 #define ENTRY(...) ENTRY_(__VA_ARGS__)
 #define ROW(ID, NAME, ARITY, FIRST, LAST, STEP, FLAGS)                                             \
     ENTRY(ID, NAME, ARITY, FIRST, LAST, STEP, FLAGS, CLASS_##ID)
@@ -46,15 +46,16 @@ static const struct {
 };
 
 #define HASH(BITS, FIRST, LAST)                                                                    \
-    enum { SLOT_BITS = BITS };                                                                     \
-    static const uint64_t first_factor = FIRST, last_factor = LAST;
+    enum { SLOT_BITS = (BITS) };                                                                   \
+    static const uint64_t first_factor = (FIRST), last_factor = (LAST);
 #define SLOT(AT, ID)
 #include "wire/command_hash.inc"
 #undef HASH
 #undef SLOT
 
 static_assert(COMMAND_COUNT <= UINT8_MAX, "slots hold ids in a byte");
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the generator hashes little-endian words");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "the generator hashes little-endian words");
 static const uint8_t slots[1 << SLOT_BITS] = {
 #define HASH(BITS, FIRST, LAST)
 #define SLOT(AT, ID) [AT] = COMMAND_##ID,
@@ -91,16 +92,16 @@ struct words {
     uint64_t first, last;
 };
 
-// First and last bytes of a name of at least one. They overlap in names under 16 bytes, and together
-// are all of it then. tools/gen_commands.py has the twin of this.
+// First and last bytes of a name of at least one. They overlap in names under 16 bytes and are all
+// of it then. tools/gen_commands.py has the twin of this.
 static inline struct words words_of(const uint8_t *text, size_t size)
 {
     if (size >= 8)
         return (struct words){load64(text), load64(text + size - 8)};
     if (size >= 4)
         return (struct words){load32(text), load32(text + size - 4)};
-    return (struct words){
-        text[0] | (uint64_t)text[size / 2] << 8 | (uint64_t)text[size - 1] << 16, 0};
+    return (struct words){text[0] | (uint64_t)text[size / 2] << 8 | (uint64_t)text[size - 1] << 16,
+                          0};
 }
 
 const struct command *command_find(struct slice name)

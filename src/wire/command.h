@@ -6,7 +6,7 @@
 #include "wire/resp.h"
 
 enum command_flag {
-    COMMAND_WRITE = 1 << 0,     // the server's flag
+    COMMAND_WRITE = 1 << 0, // the server's flag
     COMMAND_READONLY = 1 << 1,
     COMMAND_BLOCKING = 1 << 2,
     COMMAND_MOVABLE_KEYS = 1 << 3,
@@ -15,10 +15,10 @@ enum command_flag {
     COMMAND_NOSCRIPT = 1 << 6,
     COMMAND_LOADING = 1 << 7,
     COMMAND_FAST = 1 << 8,
-    COMMAND_NO_AUTH = 1 << 9,   // may be sent before authentication
+    COMMAND_NO_AUTH = 1 << 9, // may be sent before authentication
     // weir's own
-    COMMAND_CACHEABLE = 1 << 16, // a reply may enter the near cache; every change of it pushes
-    COMMAND_FLUSH = 1 << 17,     // changes keys it does not name: FLUSHALL, FLUSHDB, SWAPDB
+    COMMAND_CACHEABLE = 1 << 16,   // a reply may enter the near cache; every change of it pushes
+    COMMAND_FLUSH = 1 << 17,       // changes keys it does not name: FLUSHALL, FLUSHDB, SWAPDB
     COMMAND_HASH_FIELDS = 1 << 18, // cached only where hash fields can't expire on their own
 };
 
@@ -41,7 +41,7 @@ enum command_id {
 struct command {
     const char *name; // lower case
     enum command_id id;
-    int16_t arity; // as Redis: negative means at least
+    int16_t arity;                         // as Redis: negative means at least
     int16_t first_key, last_key, key_step; // as COMMAND INFO: 0 when there are none at fixed places
     uint32_t flags;
     enum command_route route;

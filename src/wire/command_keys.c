@@ -71,8 +71,8 @@ static int counted_keys(struct keys *keys, uint32_t first, uint32_t number, int6
     return (int)count + (first > 0);
 }
 
-// The key at 1 and each destination after STORE (or STOREDIST). The server writes to the last alone;
-// one too many does no harm.
+// The key at 1 and each destination after STORE (or STOREDIST). The server writes to the last of
+// them alone; one too many does no harm.
 static int stored_keys(struct keys *keys, uint32_t options, bool sort)
 {
     uint32_t argc = keys->request->argc;

@@ -71,7 +71,8 @@ size_t resp_error_line(int error, uint8_t got, char *out, size_t room)
     int size;
     if (error == RESP_ERR_EXPECTED_BULK) {
         char shown = got == '\r' || got == '\n' ? ' ' : (char)got;
-        size = snprintf(line, sizeof line, "-ERR Protocol error: expected '$', got '%c'\r\n", shown);
+        size =
+            snprintf(line, sizeof line, "-ERR Protocol error: expected '$', got '%c'\r\n", shown);
     } else {
         size = snprintf(line, sizeof line, "-ERR Protocol error: %s\r\n", error_words(error));
     }

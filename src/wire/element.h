@@ -6,11 +6,11 @@
 enum { RESP_SIZE_BITS = 40 }; // lengths and counts of replies stay below 2^40
 
 enum resp_kind {
-    KIND_LINE,   // + - : , ( # _     the header is all
-    KIND_BULK,   // $ = !             `value` bytes and CRLF follow
+    KIND_LINE,      // + - : , ( # _     the header is all
+    KIND_BULK,      // $ = !             `value` bytes and CRLF follow
     KIND_AGGREGATE, // * ~ > %        `value` elements follow (pairs are counted twice)
     KIND_ATTRIBUTE, // |              as an aggregate, and the element it decorates after it
-    KIND_NULL,   // $-1 *-1 and _
+    KIND_NULL,      // $-1 *-1 and _
 };
 
 struct resp_element {

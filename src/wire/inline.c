@@ -4,8 +4,8 @@
 //                                   \anything, '...' knows \' only; a closing quote must be
 //                                   followed by a blank; a quote may open within a word
 //
-// The array is built in one pass: each word is written behind a gap for its header and then moved up
-// to it, and so is the whole behind a gap for the count.
+// The array is built in one pass: each word is written behind a gap for its header and then moved
+// up to it, and so is the whole behind a gap for the count.
 #include "wire/resp.h"
 #include <assert.h>
 
@@ -86,8 +86,8 @@ static long take_quoted(struct line *line, int quote, uint8_t *out)
     return out - start;
 }
 
-// One word. Returns its length in `out`, or RESP_ERR_UNBALANCED. A word is never longer than what it
-// was read from.
+// One word. Returns its length in `out`, which is never more than what it was read from, or
+// RESP_ERR_UNBALANCED.
 static long take_word(struct line *line, uint8_t *out)
 {
     uint8_t *start = out;
@@ -108,8 +108,10 @@ static long take_word(struct line *line, uint8_t *out)
 // The line without its end, and without what a NUL hides.
 static struct line trim(struct slice text)
 {
+    if (text.size == 0)
+        return (struct line){text.data, text.data};
     struct line line = {text.data, text.data + text.size};
-    if (text.size > 0 && line.end[-1] == '\n') {
+    if (line.end[-1] == '\n') {
         line.end--;
         if (line.end > line.at && line.end[-1] == '\r')
             line.end--;
@@ -123,22 +125,22 @@ static struct line trim(struct slice text)
 
 // Room: a word of n bytes on the line takes at most n + 4 + digits(n) of output, and words of one
 // byte, which grow most, have a blank between them: "a " (2 bytes) becomes "$1\r\na\r\n" (7). Hence
-// less than 4 bytes of output for each of input, and 8 * line + 64 leaves the gaps their place.
+// at most 3.5 * (line + 1) bytes of words, and 4 * line + 64 leaves the gaps their place.
 static_assert(LIMIT_INLINE_BYTES < 1000000, "a word's header must fit the gap");
 
-long resp_inline_split(struct slice text, uint8_t *out, size_t room)
+long resp_inline_split(struct slice line, uint8_t *out, size_t room)
 {
-    struct line line = trim(text);
-    if (room < 8 * (size_t)(line.end - line.at) + 64)
+    struct line rest = trim(line);
+    if (room < 4 * (size_t)(rest.end - rest.at) + 64)
         return RESP_ERR_BIG_INLINE;
     uint8_t *to = out + GAP;
     int64_t words = 0;
     for (;;) {
-        while (is_blank(peek(&line, 0)))
-            line.at++;
-        if (peek(&line, 0) == 0)
+        while (is_blank(peek(&rest, 0)))
+            rest.at++;
+        if (peek(&rest, 0) == 0)
             break;
-        long size = take_word(&line, to + GAP);
+        long size = take_word(&rest, to + GAP);
         if (size < 0)
             return size;
         size_t head = resp_put_header(to, '$', size);

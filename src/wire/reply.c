@@ -3,7 +3,7 @@
 
 static struct slice drop(struct slice bytes, size_t count)
 {
-    return slice_of(bytes.data + count, bytes.size - count);
+    return count == 0 ? bytes : slice_of(bytes.data + count, bytes.size - count);
 }
 
 // Passes elements that stand in front of another and are none themselves: attributes, and pushes

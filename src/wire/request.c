@@ -45,8 +45,8 @@ static size_t header_need(const uint8_t *at, size_t size)
 
 struct header {
     int64_t value;
-    size_t size;   // bytes of the header, its end included
-    bool number;   // it was one
+    size_t size; // bytes of the header, its end included
+    bool number; // it was one
 };
 
 // The slow path of headers. Returns > 0, or 0 with *need relative to `at`, or `too_big`.
@@ -107,8 +107,7 @@ static inline long parse_argument(struct slice *arg, struct slice bytes, size_t 
 {
     const uint8_t *data = bytes.data + at, *end = bytes.data + bytes.size;
     int64_t length = 0;
-    const uint8_t *stop =
-        data < end && *data == '$' ? number_short(data + 1, end, &length) : NULL;
+    const uint8_t *stop = data < end && *data == '$' ? number_short(data + 1, end, &length) : NULL;
     size_t head;
     if (__builtin_expect(stop != NULL && length <= bounds->max_bulk, 1)) {
         head = (size_t)(stop + 2 - data);
@@ -159,10 +158,10 @@ static long parse_array(struct resp_request *out, struct slice bytes,
     if (count < 0)
         count = 0;
 
-    struct slice argv[RESP_ARGS], beyond;
+    struct slice beyond;
     for (int64_t i = 0; i < count; i++) {
         uint8_t got = 0;
-        struct slice *arg = i < RESP_ARGS ? &argv[i] : &beyond;
+        struct slice *arg = i < RESP_ARGS ? &out->argv[i] : &beyond;
         at = parse_argument(arg, bytes, (size_t)at, bounds, &got, need);
         if (__builtin_expect(at <= 0, 0)) {
             if (at == RESP_ERR_EXPECTED_BULK)
@@ -173,8 +172,6 @@ static long parse_array(struct resp_request *out, struct slice bytes,
     out->frame = (struct slice){bytes.data, (size_t)at};
     out->argc = (uint32_t)count;
     out->is_inline = false;
-    for (int64_t i = 0; i < count && i < RESP_ARGS; i++)
-        out->argv[i] = argv[i];
     return at;
 }
 

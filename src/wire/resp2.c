@@ -10,9 +10,9 @@
 // header and one copy.
 //
 // Room: no element grows past twice its size plus the header of the top.
-//   ",5\r\n" (4 bytes) -> "$1\r\n5\r\n" (7), ",\r\n" (3) -> "$0\r\n\r\n" (6), and for n bytes of text
+//   ",5\r\n" (4 bytes) -> "$1\r\n5\r\n" (7), ",\r\n" (3) -> "$0\r\n\r\n" (6), for n bytes of text
 //   n + 3 -> n + 5 + digits(n);  "_\r\n" (3) -> "$-1\r\n" (5);  "%5\r\n" (4) -> "*10\r\n" (5);
-//   bulks, texts and integers keep their size, verbatims and pairs shrink. A pair of MAP_PAIRS gains
+//   bulks, texts, integers keep their size, verbatims and pairs shrink. A pair of MAP_PAIRS gains
 //   "*2\r\n" (4) beside a key of at least "$0\r\n\r\n" (6), which keeps its own size.
 #include "wire/element.h"
 
@@ -259,6 +259,8 @@ static bool rewrite_pending(struct rewrite *r, bool *done)
 
 long resp_to_resp2(struct slice frame, enum resp2_shape shape, uint8_t *out, size_t room)
 {
+    if (frame.size == 0)
+        return RESP_ERR_REPLY;
     struct rewrite r = {.in = frame, .out = out, .room = room};
     r.null_array = shape == RESP2_NULL_ARRAY || shape == RESP2_MAP_PAIRS;
     bool good = true, done = false;

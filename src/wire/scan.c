@@ -4,8 +4,8 @@
 //     └─ elements_left: 1 -> 2 ──── 1 ─ 1 ── 0: done          each header adds what it announces
 //             └─ payload_left: 7 -> 0                         and takes away itself
 //
-// Nesting needs no stack: only the number of elements still to come matters. A header that is cut by
-// the end of a portion is gathered in `line`; a line of text is passed over, and of it only the type
+// Nesting needs no stack: only the number of elements still to come matters. A header that the end
+// of a portion cuts is gathered in `line`; a line of text is passed over, and of it only the type
 // and whether a '\r' came last are kept there.
 //
 // Invariants: bytes consumed never pass the end of the frame; counts stay below 2^40 each and
@@ -107,7 +107,7 @@ static long line_size(struct slice bytes)
     const uint8_t *stop = find_end(bytes.data, window, text);
     if (stop == NULL)
         return is_type(bytes.data[0]) && (text || window < NUMBER_LINE_MAX - 1) ? 0
-                                                                               : RESP_ERR_REPLY;
+                                                                                : RESP_ERR_REPLY;
     size_t size = (size_t)(stop - bytes.data) + 2;
     if (size > bytes.size)
         return is_type(bytes.data[0]) ? 0 : RESP_ERR_REPLY;
@@ -124,7 +124,7 @@ long resp_element_parse(struct resp_element *out, struct slice bytes)
     return size;
 }
 
-// ---- the scanner ---------------------------------------------------------------------------------
+// ---- the scanner -------------------------------------------------------------------------------
 void resp_scan_init(struct resp_scan *scan)
 {
     scan->elements_left = 1;
@@ -273,7 +273,7 @@ long resp_scan_feed(struct resp_scan *scan, struct slice bytes)
     return (long)at;
 }
 
-// ---- whole replies -------------------------------------------------------------------------------
+// ---- whole replies -----------------------------------------------------------------------------
 static long scan_whole(struct slice bytes, bool *resp3)
 {
     struct resp_scan scan;

@@ -1,6 +1,7 @@
 """The admin listener over real sockets, against the fake proxy that test_admin serves."""
 import html
 import http.client
+import http.server
 import json
 import math
 import os
@@ -378,7 +379,25 @@ def test_many_at_once(admin):
     assert statuses.count(200) > 400
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+
+
+def browse(port, profile, milliseconds):
+    """The page after so much of its own time, and what its console said."""
+    run = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         f"--user-data-dir={profile}", "--enable-logging=stderr", f"--virtual-time-budget={milliseconds}",
+         "--dump-dom", f"http://127.0.0.1:{port}/"], capture_output=True, text=True, timeout=60)
+    assert "NaN" not in run.stdout and "undefined" not in run.stdout
+    return run.stdout, [line for line in run.stderr.split("\n") if "CONSOLE" in line]
+
+
+def words_of(page):
+    return html.unescape(re.sub(r"<[^>]*>", "", page))
+
+
+@needs_browser
 @pytest.mark.parametrize("scene, words", [
     ("calm", "of reads answered from memory; store 127.0.0.1:6379 is up."),
     ("down", "Not ready: store 127.0.0.1:6379 is down"),
@@ -389,12 +408,52 @@ def test_page_in_a_browser(scene, words, tmp_path):
     """The page draws each state, and its console stays silent (no error, nothing refused by the CSP)."""
     admin = Admin(scene)
     admin.wait_history(2)
-    run = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={tmp_path}", "--enable-logging=stderr", "--virtual-time-budget=3000",
-         "--dump-dom", f"http://127.0.0.1:{admin.port}/"], capture_output=True, text=True, timeout=60)
+    page, console = browse(admin.port, tmp_path, 3000)
     admin.stop()
-    assert words in html.unescape(re.sub(r"<[^>]*>", "", run.stdout))
-    assert "CONSOLE" not in run.stderr, run.stderr
-    assert "NaN" not in run.stdout and "undefined" not in run.stdout
+    assert words in words_of(page) and console == []
+
+
+class Interrupted(http.server.BaseHTTPRequestHandler):
+    """Stands where weir does: `first` for three polls, nothing for three, then `second` (or nothing)."""
+    polls, first, second = 0, None, None
+
+    def do_GET(self):
+        if self.path.startswith("/api/stats"):
+            Interrupted.polls += 1
+        admin = self.first if self.polls <= 3 else None if self.polls <= 6 else self.second
+        if not admin:
+            self.send_error(502)
+            return
+        answer = admin.ask(self.path)
+        body = answer.text.encode()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.getheader("Content-Type"))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@needs_browser
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_page_outlives_a_restart(comes_back, tmp_path):
+    first, second = Admin("calm"), Admin("idle")
+    first.wait_history(3)
+    Interrupted.polls, Interrupted.first = 0, first
+    Interrupted.second = second if comes_back else None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Interrupted) as between:
+        threading.Thread(target=between.serve_forever).start()
+        page, _ = browse(between.server_port, tmp_path, 15000)
+        between.shutdown()
+    first.stop()
+    second.stop()
+    warning = re.search(r'<p id="lost"[^>]*>', page)[0]
+    assert Interrupted.polls > 7
+    if comes_back:
+        assert "hidden" in warning and "Ready for clients" in words_of(page)
+        assert "no requests in the last four minutes" in words_of(page) # none of the first's history
+    else:
+        assert "hidden" not in warning and "What stands below is from before" in words_of(page)
+        assert "of reads answered from memory" in words_of(page)

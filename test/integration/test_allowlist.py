@@ -1,7 +1,7 @@
 """Whatever changes the reply of a cacheable command pushes an invalidation to who read it.
 
 The list is the table's own (COMMAND_CACHEABLE). First: each command registers its key for tracking.
-Then, for each kind of value and each kind of change: one connection runs all reads with tracking on,
+Then, for each kind of value and kind of change: one connection runs all reads with tracking on,
 another changes, a third runs the reads again. If any reply differs, the first must have had a push.
 Each command must have had a change that shows.
 

@@ -1,4 +1,4 @@
-"""command_keys gives the keys that the server's COMMAND GETKEYS gives, and the table is its COMMAND."""
+"""command_keys gives what the server's COMMAND GETKEYS gives, and the table is its COMMAND."""
 import pytest
 
 from wire_library import FLAGS, Connection, Server, Wire

@@ -72,8 +72,8 @@ class Wire:
         self.folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self.folder.name) / "libwire.so"
         sources = [*WIRE.glob("*.c"), ROOT / "src" / "base" / "slice.c"]
-        subprocess.run([shutil.which("cc") or "gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-shared",
-                        "-fPIC", "-I", ROOT / "src", *sources, "-o", path], check=True)
+        subprocess.run([shutil.which("cc") or "gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1",
+                        "-shared", "-fPIC", "-I", ROOT / "src", *sources, "-o", path], check=True)
         self.library = ctypes.CDLL(str(path))
         self.library.command_find.restype = ctypes.POINTER(Command)
         self.library.command_by_id.restype = ctypes.POINTER(Command)

@@ -27,6 +27,11 @@
 //  - A configuration is remembered as (known operations taken, state). Operations of unknown outcome
 //    are optional and may happen at any later time; the configuration that has used fewer of them
 //    can do whatever the other can, so one with a superset is not looked at.
+//  - A value that a read still to come has returned is not overwritten while nothing is left that
+//    could write it again.
+//  - Values that no read returned differ by their length alone.
+//  - One of unknown outcome is taken only right before an operation that notices: any other order is
+//    as good with it later, or without it.
 //  - Commands of one client on one key keep their order, pipelined or not.
 //
 // Expiry: a value set with a TTL is gone at some moment between INVOKED + TTL and RETURNED + TTL of
@@ -58,8 +63,10 @@ struct op {
     int argument, returned_value; // interned texts
     int64_t number, ttl, invoked, returned;
     int previous; // of the same client and key, index within the key's operations; NONE
+    bool twin;    // of unknown outcome, and nobody returned what it wrote: one is as good as another
     int unknown;  // its bit among the operations of unknown outcome; NONE when the outcome is known
     bool taken;
+    int produces, produces_count; // values it may leave that a read returned: in search.produced
     uint64_t zobrist[2];
 };
 
@@ -130,11 +137,34 @@ static int intern(struct texts *t, const char *data, size_t size)
 
 static struct texts keys, values;
 
-// ---- the register --------------------------------------------------------------------------------
-struct state {
-    int value;  // NIL or an interned text
-    int expiry; // the SET whose TTL it carries, or NONE
+// ---- who wants a value, and who can make it -------------------------------------------------------
+// By interned text, for the key under search: operations not yet taken that returned it, and such
+// that may leave it behind.
+struct demand {
+    int wanted, makers;
+    int key; // the one for which `visible` was found out
+    bool visible;
 };
+
+static struct {
+    struct demand *of;
+    int room;
+    int key;       // counts the keys, from 1
+    int *returned; // all values that were returned, each once
+    int count;
+} demands;
+
+static struct demand *demand_of(int value)
+{
+    if (value >= demands.room) {
+        size_t room = (size_t)values.count * 2;
+        demands.of = grow(demands.of, room * sizeof(struct demand));
+        memset(demands.of + demands.room, 0,
+               (room - (size_t)demands.room) * sizeof(struct demand));
+        demands.room = (int)room;
+    }
+    return &demands.of[value];
+}
 
 static bool text_integer(int value, int64_t *out)
 {
@@ -146,6 +176,42 @@ static bool text_integer(int value, int64_t *out)
     *out = strtoll(text, &end, 10);
     return *end == 0 && errno == 0;
 }
+
+static bool starts_a_returned_value(int value)
+{
+    for (int i = 0; i < demands.count; i++) {
+        int whole = demands.returned[i];
+        if (values.size[whole] >= values.size[value] &&
+            memcmp(values.text[whole], values.text[value], values.size[value]) == 0)
+            return true;
+    }
+    return false;
+}
+
+// Values that nobody returned, nor anything that grew from them, differ in their length only: one
+// stands for all of a length.
+static int faceless(int value)
+{
+    struct demand *d = demand_of(value);
+    int64_t number;
+    if (d->key != demands.key) {
+        d->key = demands.key;
+        d->visible = starts_a_returned_value(value) || text_integer(value, &number);
+    }
+    if (d->visible)
+        return value;
+    char text[4096];
+    if (values.size[value] > sizeof(text))
+        return value;
+    memset(text, '~', values.size[value]);
+    return intern(&values, text, values.size[value]);
+}
+
+// ---- the register --------------------------------------------------------------------------------
+struct state {
+    int value;  // NIL or an interned text
+    int expiry; // the SET whose TTL it carries, or NONE
+};
 
 static int number_text(int64_t number)
 {
@@ -180,11 +246,11 @@ static bool apply(const struct op *op, int self, struct state *s)
     case GET:
         return op->result == R_NIL ? s->value == NIL : s->value == op->returned_value;
     case SET:
-        *s = (struct state){op->argument, op->ttl ? self : NONE};
+        *s = (struct state){faceless(op->argument), op->ttl ? self : NONE};
         return fits(op, R_OK, 0);
     case GETSET:
         number = s->value; // not a number here: what was there
-        *s = (struct state){op->argument, NONE};
+        *s = (struct state){faceless(op->argument), NONE};
         return op->result == R_UNKNOWN ||
                (op->result == R_NIL ? number == NIL : number == op->returned_value);
     case DEL:
@@ -197,7 +263,7 @@ static bool apply(const struct op *op, int self, struct state *s)
         s->value = number_text(number + 1);
         return fits(op, R_NUMBER, number + 1);
     case APPEND:
-        s->value = joined_text(s->value, op->argument);
+        s->value = faceless(joined_text(s->value, op->argument));
         return fits(op, R_NUMBER, values.size[s->value]);
     default:
         return false;
@@ -326,6 +392,7 @@ struct frame {
 struct search {
     struct op *ops;
     int count, known_left;
+    int *produced, produced_count, produced_room;
     struct event head; // head.next is the first
     struct event *events;
     struct state state;
@@ -414,11 +481,105 @@ static bool is_new(struct search *s, const struct state *state)
     return memory_add(&s->memory, hash, s->used);
 }
 
+// Counts an operation in (+1) or out (-1) of those not yet taken.
+static void demand_count(const struct search *s, const struct op *op, int by)
+{
+    if (op->result == R_VALUE)
+        demand_of(op->returned_value)->wanted += by;
+    for (int i = 0; i < op->produces_count; i++)
+        demand_of(s->produced[op->produces + i])->makers += by;
+}
+
+static void produces(struct search *s, struct op *op, int value)
+{
+    if (s->produced_count == s->produced_room) {
+        s->produced_room = s->produced_room ? s->produced_room * 2 : 256;
+        s->produced = grow(s->produced, (size_t)s->produced_room * sizeof(int));
+    }
+    s->produced[s->produced_count++] = value;
+    op->produces_count++;
+}
+
+static bool ends_with(int value, int tail)
+{
+    return values.size[value] >= values.size[tail] &&
+           memcmp(values.text[value] + values.size[value] - values.size[tail], values.text[tail],
+                  values.size[tail]) == 0;
+}
+
+// Which returned values may `op` leave behind? A bound from above: it may say more, never less.
+static void find_products(struct search *s, struct op *op, const int *returned, int count)
+{
+    int64_t number;
+    op->produces = s->produced_count;
+    op->produces_count = 0;
+    if (op->kind == SET || op->kind == GETSET)
+        produces(s, op, op->argument);
+    else if (op->kind == INCR && op->result == R_NUMBER)
+        produces(s, op, number_text(op->number));
+    else if (op->kind == INCR || op->kind == APPEND)
+        for (int i = 0; i < count; i++)
+            if (op->kind == INCR ? text_integer(returned[i], &number)
+                                 : ends_with(returned[i], op->argument))
+                produces(s, op, returned[i]);
+}
+
+static bool is_twin(const struct op *op)
+{
+    int64_t number;
+    if (op->unknown == NONE || op->argument == NIL || op->ttl || text_integer(op->argument, &number))
+        return false;
+    for (int i = 0; i < demands.count; i++)
+        if (strstr(values.text[demands.returned[i]], values.text[op->argument]))
+            return false;
+    return true;
+}
+
+static void demands_begin(struct search *s)
+{
+    demands.key++;
+    demands.count = 0;
+    demands.returned = grow(demands.returned, (size_t)s->count * sizeof(int));
+    for (int i = 0; i < s->count; i++)
+        if (s->ops[i].result == R_VALUE && demand_of(s->ops[i].returned_value)->wanted++ == 0)
+            demands.returned[demands.count++] = s->ops[i].returned_value;
+    for (int i = 0; i < demands.count; i++)
+        demand_of(demands.returned[i])->wanted = 0;
+    for (int i = 0; i < s->count; i++)
+        s->ops[i].twin = is_twin(&s->ops[i]);
+    for (int i = 0; i < s->count; i++)
+        find_products(s, &s->ops[i], demands.returned, demands.count);
+    for (int i = 0; i < s->count; i++)
+        demand_count(s, &s->ops[i], 1);
+}
+
+static void demands_end(struct search *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        if (s->ops[i].result == R_VALUE)
+            *demand_of(s->ops[i].returned_value) = (struct demand){0};
+        for (int k = 0; k < s->ops[i].produces_count; k++)
+            *demand_of(s->produced[s->ops[i].produces + k]) = (struct demand){0};
+    }
+    free(s->produced);
+}
+
+// Would `op`, which leaves `after`, bury a value for good that somebody has yet to read?
+static bool buries(const struct search *s, const struct op *op, const struct state *after)
+{
+    int value = s->state.value;
+    if (value == NIL || value == after->value)
+        return false;
+    const struct demand *d = demand_of(value);
+    return d->wanted > (op->result == R_VALUE && op->returned_value == value) && d->makers == 0;
+}
+
 static void take(struct search *s, struct event *e, struct frame frame, struct state state)
 {
     struct op *op = &s->ops[e->op];
     s->stack[s->depth++] = frame;
     op->taken = true;
+    demand_count(s, op, -1);
     s->state = state;
     s->known_left -= op->unknown == NONE;
     unlink_event(e);
@@ -434,6 +595,7 @@ static void put_back(struct search *s)
         relink_event(f->event->match);
     relink_event(f->event);
     op->taken = false;
+    demand_count(s, op, 1);
     s->known_left += op->unknown == NONE;
     toggle(s, op);
     s->state = f->before;
@@ -446,21 +608,89 @@ static bool is_read(const struct op *op)
     return op->kind == GET || op->result == R_ERROR || (op->kind == DEL && op->number == 0);
 }
 
+// Does `o` tell the register `without` from the register `with`?
+static bool notices(const struct search *s, int o, const struct state *without,
+                    const struct state *with)
+{
+    for (int v = LIVE; v < VARIANTS; v++) {
+        struct state a = *with;
+        if (!step(s->ops, o, &a, (enum variant)v))
+            continue;
+        bool same = false;
+        for (int u = LIVE; u < VARIANTS && !same; u++) {
+            struct state b = *without;
+            same = step(s->ops, o, &b, (enum variant)u) && a.value == b.value &&
+                   a.expiry == b.expiry;
+        }
+        if (!same)
+            return true;
+    }
+    return false;
+}
+
+// Is there a use for an operation of unknown outcome that turns `without` into `with` now? Either
+// something known can come next and notices, or another unknown one that builds on it is of use.
+static bool is_useful(struct search *s, const struct state *without, const struct state *with,
+                      int depth)
+{
+    struct event *e = s->head.next;
+    for (; e && !e->is_return; e = e->next) {
+        const struct op *op = &s->ops[e->op];
+        if (op->unknown == NONE && (op->previous == NONE || s->ops[op->previous].taken) &&
+            notices(s, e->op, without, with))
+            return true;
+    }
+    for (e = s->head.next; e && !e->is_return; e = e->next) {
+        struct op *op = &s->ops[e->op];
+        if (op->unknown == NONE || op->taken || (op->kind != INCR && op->kind != APPEND))
+            continue;
+        struct state next = *with;
+        if (depth == 0)
+            return true; // who knows
+        op->taken = true;
+        bool useful = step(s->ops, e->op, &next, LIVE) && is_useful(s, with, &next, depth - 1);
+        op->taken = false;
+        if (useful)
+            return true;
+    }
+    return false;
+}
+
+// Is there an earlier one that does as well? Only the first of such twins is tried.
+static bool has_elder_twin(const struct search *s, int index)
+{
+    const struct op *op = &s->ops[index];
+    for (int i = 0; op->twin && i < index; i++) {
+        const struct op *elder = &s->ops[i];
+        if (elder->twin && !elder->taken && elder->kind == op->kind && elder->ttl == 0 &&
+            values.size[elder->argument] == values.size[op->argument])
+            return true;
+    }
+    return false;
+}
+
 // May `op` be tried in this pass, and how would it leave the register?
 static bool candidate(struct search *s, int index, enum pass pass, enum variant variant,
                       struct state *after)
 {
     const struct op *op = &s->ops[index];
-    if ((pass == UNKNOWN) != (op->unknown != NONE))
+    if ((pass == UNKNOWN) != (op->unknown != NONE) || has_elder_twin(s, index))
         return false;
     if (op->previous != NONE && !s->ops[op->previous].taken)
         return false;
     *after = s->state;
     if (!step(s->ops, index, after, variant))
         return false;
+    if (buries(s, op, after))
+        return false;
     bool same = after->value == s->state.value && after->expiry == s->state.expiry;
-    if (pass == UNKNOWN)
-        return !same; // what changes nothing need not have happened
+    if (pass == UNKNOWN) {
+        struct op *self = &s->ops[index];
+        self->taken = true; // not a use for itself
+        bool useful = !same && is_useful(s, &s->state, after, 3);
+        self->taken = false;
+        return useful;
+    }
     return (pass == READS) == (same && is_read(op));
 }
 
@@ -613,12 +843,14 @@ static enum verdict check_key(struct op *ops, int count)
         exit(2);
     memory_init(&s.memory, words);
     link_events(&s);
+    demands_begin(&s);
     enum verdict verdict = search_run(&s);
     if (verdict == VIOLATION)
         report(&s);
     else if (verdict == UNDECIDED)
         printf("key %s: undecided after %" PRIu64 " configurations of %d operations, %d unknown\n",
                keys.text[ops[0].key], s.memory.count, count, unknown);
+    demands_end(&s);
     memory_deinit(&s.memory);
     free(s.events);
     free(s.used);

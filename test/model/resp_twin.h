@@ -8,8 +8,8 @@
 
 // ---- inline lines ------------------------------------------------------------------------------
 // A state machine over one byte at a time, with the grammar of Redis's inline commands:
-//   words are separated by isspace; inside a word only ' ' \n \r \t end it; a quote opens anywhere in
-//   a word; after its closing quote a blank or the end must follow.
+//   words are separated by isspace; inside a word only ' ' \n \r \t end it; a quote opens anywhere
+//   in a word; after its closing quote a blank or the end must follow.
 struct twin_words {
     int count; // -1: unbalanced
     uint8_t *text[70000];
@@ -98,7 +98,7 @@ unbalanced:
     out->count = -1;
 }
 
-// ---- replies -------------------------------------------------------------------------------------
+// ---- replies -----------------------------------------------------------------------------------
 // Length of the element at `at`, by recursion; 0 incomplete, -1 malformed, -2 too deep for a twin.
 // *resp3 and *top_push (an element of type '>' that is not the whole reply) are set on the way.
 static inline long twin_line(struct slice bytes)
@@ -126,8 +126,8 @@ static inline int twin_number(const uint8_t *text, size_t size, int64_t *value)
     long long number = strtoll(copy, NULL, 10);
     int printed = 0;
     // the canonical spelling and no other
-    unsigned long long rest = number < 0 ? 0ull - (unsigned long long)number
-                                         : (unsigned long long)number;
+    unsigned long long rest =
+        number < 0 ? 0ull - (unsigned long long)number : (unsigned long long)number;
     char digits[24];
     int n = 0;
     do {

@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
+
+#include <cmocka.h> // needs the headers above
 
 struct fixture {
     struct config config, other;

@@ -82,9 +82,10 @@ static void every_directive(void **state)
 static void cache_blocks(void **state)
 {
     struct fixture *f = *state;
-    load_ok(f, "cache user: session: {\n  prefix \"a b\"\n  max-ttl 10s\n  commands GET hgetall\n}\n"
-               "cache tmp: { enabled no }\n"
-               "cache {\n max-stale 250ms\n max-value 4kb ; commands get mget strlen\n}\n");
+    load_ok(f,
+            "cache user: session: {\n  prefix \"a b\"\n  max-ttl 10s\n  commands GET hgetall\n}\n"
+            "cache tmp: { enabled no }\n"
+            "cache {\n max-stale 250ms\n max-value 4kb ; commands get mget strlen\n}\n");
     load_ok(f, "cache tmp: { max-value 10b }"); // the same prefixes: the rule is changed
     const struct config *c = &f->config;
     assert_int_equal(config_finish(&f->config, f->error), 0);
@@ -114,14 +115,17 @@ static void cache_blocks(void **state)
 static void errors_name_the_place(void **state)
 {
     struct fixture *f = *state;
-    load_bad(f, "\nmemroy 1gb\n", "weir.conf:2: unknown directive 'memroy', did you mean 'memory'?");
+    load_bad(f, "\nmemroy 1gb\n",
+             "weir.conf:2: unknown directive 'memroy', did you mean 'memory'?");
     load_bad(f, "memory lots", "weir.conf: memory: 'lots' is not a size like 256mb or 1gb");
     load_bad(f, "memory 1\n", "weir.conf:1: memory: '1' is out of bounds: 1mb to 64tb");
     load_bad(f, "memory\n", "weir.conf:1: memory takes one value: memory SIZE");
     load_bad(f, "memory 1gb 2gb", "weir.conf: memory takes one value: memory SIZE");
     load_bad(f, "memory 1gb\nmemory 2gb", "weir.conf:2: memory is given twice");
-    load_bad(f, "maxmemory 1gb", "weir.conf: unknown directive 'maxmemory', did you mean 'memory'?");
-    load_bad(f, "max-ttl 1s", "weir.conf: 'max-ttl' belongs into a cache block: cache { max-ttl … }");
+    load_bad(f, "maxmemory 1gb",
+             "weir.conf: unknown directive 'maxmemory', did you mean 'memory'?");
+    load_bad(f, "max-ttl 1s",
+             "weir.conf: 'max-ttl' belongs into a cache block: cache { max-ttl … }");
     load_bad(f, "xyzzy", "weir.conf: unknown directive 'xyzzy'; `weir help directives` lists them");
     load_bad(f, "requirepass \"open", "weir.conf: a \" quote is not closed");
     load_bad(f, "threads 65", "weir.conf: threads: '65' is out of bounds: 0 to 64");
@@ -130,14 +134,14 @@ static void errors_name_the_place(void **state)
              "weir.conf: timeout: '99999999999999999999' is out of bounds: 0 to 365d");
     load_bad(f, "unixsocketperm 7777",
              "weir.conf: unixsocketperm: '7777' is out of bounds: 0000 to 0777");
-    load_bad(f, "loglevel loud",
-             "weir.conf: loglevel: 'loud' is none of debug, info, warn, error");
-    load_bad(f, "protected-mode maybe",
-             "weir.conf: protected-mode: 'maybe' is neither yes nor no");
-    load_bad(f, "memory \"\x01\n\"", "weir.conf:1: a \" quote is not closed\n"
-                                     "weir.conf:2: a \" quote is not closed");
-    load_bad(f, "m\x1b[2J 1", "weir.conf: unknown directive 'm?[2J'; `weir help directives` lists "
-                              "them");
+    load_bad(f, "loglevel loud", "weir.conf: loglevel: 'loud' is none of debug, info, warn, error");
+    load_bad(f, "protected-mode maybe", "weir.conf: protected-mode: 'maybe' is neither yes nor no");
+    load_bad(f, "memory \"\x01\n\"",
+             "weir.conf:1: a \" quote is not closed\n"
+             "weir.conf:2: a \" quote is not closed");
+    load_bad(f, "m\x1b[2J 1",
+             "weir.conf: unknown directive 'm?[2J'; `weir help directives` lists "
+             "them");
 }
 
 static void errors_of_blocks(void **state)
@@ -157,8 +161,7 @@ static void errors_of_blocks(void **state)
              "weir.conf: `cache on` and a block stand on lines of their own (a prefix of that name "
              "is quoted)");
     load_bad(f, "cache a a { }", "weir.conf: prefix: 'a' is given twice");
-    load_bad(f, "cache { max-stale 0 }",
-             "weir.conf: max-stale: '0' is out of bounds: 10ms to 1h");
+    load_bad(f, "cache { max-stale 0 }", "weir.conf: max-stale: '0' is out of bounds: 10ms to 1h");
     load_bad(f, "cache { max-ttl 1s ; max-ttl 2s }", "weir.conf: max-ttl is given twice");
     load_bad(f, "cache { commands get GET }", "weir.conf: commands: 'GET' is given twice");
     load_bad(f, "cache { commands \"a b\" }",
@@ -201,9 +204,11 @@ static void set_one(void **state)
     setenv("WEIR_TEST", "leaked", 1);
     assert_int_equal(config_set(&f->config, "CONFIG SET", "MEMORY", "2gb", f->error), 0);
     assert_true(f->config.memory_bytes == 2ull << 30);
-    assert_int_equal(config_set(&f->config, "CONFIG SET", "requirepass", "a\"b c#${WEIR_TEST}",
-                                f->error), 0);
+    assert_int_equal(
+        config_set(&f->config, "CONFIG SET", "requirepass", "a\"b c#${WEIR_TEST}", f->error), 0);
     assert_string_equal(f->config.requirepass, "a\"b c#${WEIR_TEST}");
+    assert_int_equal(config_set(&f->config, "CONFIG SET", "requirepass", "\"\"", f->error), 0);
+    assert_string_equal(f->config.requirepass, "");
     assert_int_equal(config_set(&f->config, "CONFIG SET", "requirepass", "", f->error), 0);
     assert_string_equal(f->config.requirepass, "");
     assert_int_equal(config_set(&f->config, "CONFIG SET", "logfile", "${WEIR_TEST}", f->error), 0);
@@ -214,8 +219,7 @@ static void set_one(void **state)
     assert_true(config_set(&f->config, "CONFIG SET", "timeout", "1\nmemory 1gb", f->error) < 0);
     assert_string_equal(f->error, "CONFIG SET:2: only timeout is set here, not memory");
     assert_true(config_set(&f->config, "CONFIG SET", "memroy", "1", f->error) < 0);
-    assert_string_equal(f->error,
-                        "CONFIG SET: unknown directive 'memroy', did you mean 'memory'?");
+    assert_string_equal(f->error, "CONFIG SET: unknown directive 'memroy', did you mean 'memory'?");
     assert_true(config_set(&f->config, "CONFIG SET", "timeout\nx", "1", f->error) < 0);
     assert_true(config_set(&f->config, "CONFIG SET", "requirepass-file", "/etc/passwd", f->error) <
                 0);
@@ -284,12 +288,14 @@ static void files(void **state)
     load_ok(f, "requirepass other");
     assert_string_equal(f->config.requirepass_file, "");
     snprintf(text, sizeof(text), "store redis://:x@a\npassword-file %s", secret);
-    load_bad(f, text, "weir.conf: the store's URL has a password and password-file is given: keep "
-                      "one");
+    load_bad(f, text,
+             "weir.conf: the store's URL has a password and password-file is given: keep "
+             "one");
     snprintf(text, sizeof(text), "requirepass x\nrequirepass-file %s", secret);
     load_bad(f, text, "weir.conf: requirepass and requirepass-file are both given: keep one");
-    load_bad(f, "requirepass-file /nonexistent/x", "weir.conf: requirepass-file: cannot read "
-                                                   "/nonexistent/x: No such file or directory");
+    load_bad(f, "requirepass-file /nonexistent/x",
+             "weir.conf: requirepass-file: cannot read "
+             "/nonexistent/x: No such file or directory");
     assert_int_equal(config_load_file(&f->config, "/nonexistent", f->error), WEIR_ENOENT);
     assert_string_equal(f->error, "/nonexistent: cannot be read: No such file or directory");
     assert_int_equal(config_load_file(&f->config, "/tmp", f->error), WEIR_EIO);
@@ -306,14 +312,25 @@ static void secrets_stay_secret(void **state)
     load_bad(f, "store redis://:***@a",
              "weir.conf: store: '***' stands for a password that was not shown: write the password "
              "itself, or use password-file");
-    load_bad(f, "requirepass ***", "weir.conf: requirepass: '***' stands for a password that was "
-                                   "not shown: write the password itself");
+    load_bad(f, "requirepass ***",
+             "weir.conf: requirepass: '***' stands for a password that was "
+             "not shown: write the password itself");
     const char *bad[] = {
-        "store redis://:hunter2/x@a", "store redis://:hunter2@a:port", "store redis://u:hunter2%@a",
-        "store redis://u:hunter2@", "store redis://u:hunter2@a/99", "store redi://u:hunter2@a",
-        "store rediss://u:hunter2@a", "store u:hunter2@a", "store unix://u:hunter2@relative",
-        "store redis://u:hunter2@a?x=1", "store redis://u:hunter2@[::1", "store //u:hunter2@a",
-        "store hunter2", "requirepass hunter2 hunter2", "store redis://a hunter2",
+        "store redis://:hunter2/x@a",
+        "store redis://:hunter2@a:port",
+        "store redis://u:hunter2%@a",
+        "store redis://u:hunter2@",
+        "store redis://u:hunter2@a/99",
+        "store redi://u:hunter2@a",
+        "store rediss://u:hunter2@a",
+        "store u:hunter2@a",
+        "store unix://u:hunter2@relative",
+        "store redis://u:hunter2@a?x=1",
+        "store redis://u:hunter2@[::1",
+        "store //u:hunter2@a",
+        "store hunter2",
+        "requirepass hunter2 hunter2",
+        "store redis://a hunter2",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_true(config_load_text(&f->config, "f", bad[i], f->error) < 0);

@@ -55,8 +55,8 @@ static void random_value(struct print *text, const struct directive *d)
     else if (d->kind == &kind_micros && pick(3) == 0)
         print_add(text, "-1");
     else
-        print_add(text, "%lu", (unsigned long)(d->min + (uint64_t)rand_r(&seed) * 4097 %
-                                                            (d->max - d->min + 1)));
+        print_add(text, "%lu",
+                  (unsigned long)(d->min + (uint64_t)rand_r(&seed) * 4097 % (d->max - d->min + 1)));
     if (d->kind == &kind_duration)
         print_add(text, "ms");
 }

@@ -9,9 +9,12 @@ static void sizes(void **state)
     const struct {
         const char *text;
         uint64_t bytes;
-    } good[] = {{"0", 0},          {"1", 1},           {"7b", 7},       {"1k", 1000},
-                {"1kb", 1024},     {"1KB", 1024},      {"3m", 3000000}, {"3mb", 3 << 20},
-                {"1g", 1000000000}, {"2gb", 2ull << 30}, {"1tb", 1ull << 40}};
+    } good[] = {{"0", 0},           {"1", 1},
+                {"7b", 7},          {"1k", 1000},
+                {"1kb", 1024},      {"1KB", 1024},
+                {"3m", 3000000},    {"3mb", 3 << 20},
+                {"1g", 1000000000}, {"2gb", 2ull << 30},
+                {"1tb", 1ull << 40}};
     const char *bad[] = {"", "-1", "1.5gb", "kb", "1 kb", "1kbb", "0x10", "+1", "1e3", "1gib"};
     uint64_t bytes = 42;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -96,15 +99,18 @@ static void addresses(void **state)
     (void)state;
     char out[CONFIG_TEXT], reason[CONFIG_REASON];
     const char *good[][2] = {
-        {"127.0.0.1:1", "127.0.0.1:1"},   {"localhost:65535", "localhost:65535"},
-        {"[::1]:0", "[::1]:0"},           {"[fe80::1%eth0]:7", "[fe80::1%eth0]:7"},
-        {"unix:/a b", "unix:/a b"},       {"unix:///run/x", "unix:/run/x"},
+        {"127.0.0.1:1", "127.0.0.1:1"},
+        {"localhost:65535", "localhost:65535"},
+        {"[::1]:0", "[::1]:0"},
+        {"[fe80::1%eth0]:7", "[fe80::1%eth0]:7"},
+        {"unix:/a b", "unix:/a b"},
+        {"unix:///run/x", "unix:/run/x"},
         {"h_1.example-2:007", "h_1.example-2:7"},
     };
-    const char *bad[] = {"",      "6380",     ":6380",   "*:6380",  "a",        "a:",
-                         "a:b",   "a:65536",  "a:-1",    "::1:6380", "[::1]",   "[::1]6380",
-                         "[::1:6380", "[]:1", "a b:1",   "a/b:1",   "unix:",    "unix:a",
-                         "/run/x", "a:1:2",   "unix:/a\nb", "a:1 "};
+    const char *bad[] = {
+        "",      "6380",     ":6380",  "*:6380",    "a",          "a:",   "a:b",   "a:65536",
+        "a:-1",  "::1:6380", "[::1]",  "[::1]6380", "[::1:6380",  "[]:1", "a b:1", "a/b:1",
+        "unix:", "unix:a",   "/run/x", "a:1:2",     "unix:/a\nb", "a:1 "};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_int_equal(address_parse(good[i][0], ADDRESS_LISTEN, out, reason), 0);
         assert_string_equal(out, good[i][1]);
@@ -149,11 +155,26 @@ static void urls(void **state)
         store_url_print(&store, STORE_REVEALED, &text);
         assert_string_equal(shown, good[i].revealed);
     }
-    const char *bad[] = {"",           "h:6379",          "redis://",          "redis:///1",
-                         "redis://h/16", "redis://h/x",   "redis://h:0",       "redis://h:x",
-                         "redis://h?a=b", "redis://h#f",  "redis://u:%@h",     "redis://u:%0@h",
-                         "redis://u:%zz@h", "redis://u:%00@h", "unix:relative", "unix:/r?database=1",
-                         "unix:/r?db=16", "http://h",     "://h",              "redis://a/b@h"};
+    const char *bad[] = {"",
+                         "h:6379",
+                         "redis://",
+                         "redis:///1",
+                         "redis://h/16",
+                         "redis://h/x",
+                         "redis://h:0",
+                         "redis://h:x",
+                         "redis://h?a=b",
+                         "redis://h#f",
+                         "redis://u:%@h",
+                         "redis://u:%0@h",
+                         "redis://u:%zz@h",
+                         "redis://u:%00@h",
+                         "unix:relative",
+                         "unix:/r?database=1",
+                         "unix:/r?db=16",
+                         "http://h",
+                         "://h",
+                         "redis://a/b@h"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         if (store_url_parse(bad[i], &store, reason) != WEIR_EMALFORMED)
             fail_msg("'%s' was taken", bad[i]);
@@ -190,9 +211,9 @@ static void any_password(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),     cmocka_unit_test(durations),
-        cmocka_unit_test(distances), cmocka_unit_test(printed_reads_back),
-        cmocka_unit_test(addresses), cmocka_unit_test(urls),
+        cmocka_unit_test(sizes),        cmocka_unit_test(durations),
+        cmocka_unit_test(distances),    cmocka_unit_test(printed_reads_back),
+        cmocka_unit_test(addresses),    cmocka_unit_test(urls),
         cmocka_unit_test(any_password),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

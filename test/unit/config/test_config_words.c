@@ -40,8 +40,7 @@ static void environment(void **state)
     setenv("WEIR_TEST", "two words # \"${WEIR_TEST}\"", 1);
     SPLIT("a ${WEIR_TEST} b", "a", "two words # \"${WEIR_TEST}\"", "b");
     SPLIT("\"<${WEIR_TEST}>\"", "<two words # \"${WEIR_TEST}\">");
-    SPLIT("'${WEIR_TEST}' $x ${WEIR_TEST}y", "${WEIR_TEST}", "$x",
-          "two words # \"${WEIR_TEST}\"y");
+    SPLIT("'${WEIR_TEST}' $x ${WEIR_TEST}y", "${WEIR_TEST}", "$x", "two words # \"${WEIR_TEST}\"y");
     SPLIT("\"\\${WEIR_TEST}\"", "${WEIR_TEST}");
     assert_int_equal(words_split(&words, SLICE("${WEIR_TEST}"), false, reason), 0);
     assert_string_equal(words.word[0].text, "${WEIR_TEST}");

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -20,7 +21,8 @@ static void test_every_name_is_found(void **state)
         memcpy(name, command->name, size);
         for (unsigned upper = 0; upper < 4; upper++) { // none, all, odd and even letters
             for (size_t i = 0; i < size; i++)
-                if (name[i] >= 'A' && name[i] <= 'z' && (upper == 1 || (upper > 1 && i % 2 == upper % 2)))
+                if (name[i] >= 'A' && name[i] <= 'z' &&
+                    (upper == 1 || (upper > 1 && i % 2 == upper % 2)))
                     name[i] = (char)(command->name[i] >= 'a' ? command->name[i] - 32 : name[i]);
             assert_ptr_equal(command_find(slice_of(name, size)), command);
         }
@@ -30,9 +32,24 @@ static void test_every_name_is_found(void **state)
 static void test_other_names_are_unknown(void **state)
 {
     (void)state;
-    const char *names[] = {"", "g", "ge", "gett", "getx", "\x07" "et", "config|get", "georadiusbymembex",
-                           "georadiusxymember", "georadiusbymember_rx", "a name of more than 24 bytes",
-                           "restore\rasking", "bitfield\x7f" "ro", "bitfield\x1fro", "GET ", "[]"};
+    const char *names[] = {"",
+                           "g",
+                           "ge",
+                           "gett",
+                           "getx",
+                           "\x07"
+                           "et",
+                           "config|get",
+                           "georadiusbymembex",
+                           "georadiusxymember",
+                           "georadiusbymember_rx",
+                           "a name of more than 24 bytes",
+                           "restore\rasking",
+                           "bitfield\x7f"
+                           "ro",
+                           "bitfield\x1fro",
+                           "GET ",
+                           "[]"};
     for (size_t i = 0; i < COUNT(names); i++)
         assert_int_equal(command_find(slice_str(names[i]))->id, COMMAND_UNKNOWN);
     assert_int_equal(command_find(slice_of("get\0", 4))->id, COMMAND_UNKNOWN);
@@ -48,7 +65,8 @@ static void test_other_names_are_unknown(void **state)
                 const struct command *found = command_find(slice_of(name, size));
                 bool same = slice_is(slice_of(name, size), right);
                 assert_int_equal(found->id == (enum command_id)id, same);
-                assert_true(found->id == COMMAND_UNKNOWN || slice_is(slice_of(name, size), found->name));
+                assert_true(found->id == COMMAND_UNKNOWN ||
+                            slice_is(slice_of(name, size), found->name));
             }
         }
     }
@@ -62,7 +80,7 @@ static void test_unknown_is_a_private_write(void **state)
     assert_int_equal(unknown->flags, COMMAND_WRITE);
     assert_ptr_equal(command_by_id(COMMAND_UNKNOWN), unknown);
     assert_ptr_equal(command_by_id((enum command_id)9999), unknown);
-    assert_ptr_equal(command_by_id((enum command_id)-1), unknown);
+    assert_ptr_equal(command_by_id((enum command_id) - 1), unknown);
 }
 
 static const struct command *of(const char *name)
@@ -98,8 +116,8 @@ static void test_routes_that_matter(void **state)
 {
     (void)state;
     const char *lane[] = {"get", "set", "ping", "info", "scan", "publish", "swapdb", "flushall"};
-    const char *private[] = {"eval", "keys", "sort", "blpop", "xread", "wait", "debug", "config",
-                             "object", "migrate", "shutdown", "role", "fcall", "script"};
+    const char *private[] = {"eval",   "keys",   "sort",    "blpop",    "xread", "wait",  "debug",
+                             "config", "object", "migrate", "shutdown", "role",  "fcall", "script"};
     const char *session[] = {"multi", "exec", "watch", "subscribe", "monitor", "asking", "psync"};
     const char *local[] = {"hello", "auth", "client", "select", "reset", "quit", "weir"};
     for (size_t i = 0; i < COUNT(lane); i++)
@@ -110,12 +128,14 @@ static void test_routes_that_matter(void **state)
         assert_int_equal(of(session[i])->route, ROUTE_SESSION);
     for (size_t i = 0; i < COUNT(local); i++)
         assert_int_equal(of(local[i])->route, ROUTE_LOCAL);
-    const char *uncacheable[] = {"ttl", "pttl", "object", "xinfo", "xpending", "dump", "srandmember",
-                                 "hscan", "touch", "sort_ro", "lcs", "set", "sunion", "pfadd"};
+    const char *uncacheable[] = {"ttl",  "pttl",        "object", "xinfo", "xpending",
+                                 "dump", "srandmember", "hscan",  "touch", "sort_ro",
+                                 "lcs",  "set",         "sunion", "pfadd"};
     for (size_t i = 0; i < COUNT(uncacheable); i++)
         assert_int_equal(of(uncacheable[i])->flags & COMMAND_CACHEABLE, 0);
-    const char *writes[] = {"eval", "evalsha", "fcall", "xgroup", "function", "debug", "replicaof",
-                            "module", "pfdebug", "migrate", "getex", "spop", "xreadgroup", "sort"};
+    const char *writes[] = {"eval",  "evalsha",   "fcall",      "xgroup",  "function",
+                            "debug", "replicaof", "module",     "pfdebug", "migrate",
+                            "getex", "spop",      "xreadgroup", "sort"};
     for (size_t i = 0; i < COUNT(writes); i++)
         assert_true(of(writes[i])->flags & COMMAND_WRITE);
     const char *flushes[] = {"flushall", "flushdb", "swapdb", "debug", "replicaof", "slaveof"};
@@ -123,7 +143,7 @@ static void test_routes_that_matter(void **state)
         assert_true(of(flushes[i])->flags & COMMAND_FLUSH);
 }
 
-// ---- keys ----------------------------------------------------------------------------------------
+// ---- keys --------------------------------------------------------------------------------------
 struct joined {
     char text[256];
     size_t size;
@@ -132,8 +152,9 @@ struct joined {
 static void join(void *context, struct slice key)
 {
     struct joined *joined = context;
-    joined->size += (size_t)snprintf(joined->text + joined->size, sizeof joined->text - joined->size,
-                                     "%.*s ", (int)key.size, (const char *)key.data);
+    joined->size +=
+        (size_t)snprintf(joined->text + joined->size, sizeof joined->text - joined->size, "%.*s ",
+                         (int)key.size, (const char *)key.data);
 }
 
 static int keys_of(const char *line, struct joined *joined)
@@ -143,7 +164,8 @@ static int keys_of(const char *line, struct joined *joined)
     struct resp_request request;
     size_t need = 0;
     long size = resp_inline_split(slice_str(line), array, sizeof array);
-    assert_int_equal(resp_request_parse(&request, slice_of(array, (size_t)size), &bounds, &need), size);
+    assert_int_equal(resp_request_parse(&request, slice_of(array, (size_t)size), &bounds, &need),
+                     size);
     joined->size = 0;
     joined->text[0] = 0;
     int count = command_keys(command_find(request.argv[0]), &request, join, joined);

