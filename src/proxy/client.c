@@ -771,8 +771,10 @@ void client_resume(struct client *client)
 static void resume(struct client *client)
 {
     mark_dirty(client); // after_flush decides whether it is finished
-    if (must_wait(client) && client->in.size < LIMIT_LANE_REQUEST)
+    if (must_wait(client) && client->in.size < LIMIT_LANE_REQUEST) {
+        client->throttled = client->stalled;
         return;
+    }
     if (!client->eof && !client->closing && !(client->io.events & LOOP_READ))
         loop_modify(client->worker->loop, &client->io, client->io.events | LOOP_READ);
     if (!client->stalled)
