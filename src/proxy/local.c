@@ -58,6 +58,24 @@ void local_unknown_subcommand(struct client *client, const char *command, struct
     client_append_text(client, line);
 }
 
+void local_unknown_command(struct client *client, const struct resp_request *request)
+{
+    char args[192] = "", line[512];
+    size_t size = 0;
+    for (uint32_t i = 1; i < request->argc && i < RESP_ARGS && size < 128; i++)
+        size += (size_t)snprintf(args + size, sizeof args - size, "'%.*s' ",
+                                 shown(request->argv[i], 128 - size),
+                                 (const char *)request->argv[i].data);
+    int n = snprintf(line, sizeof line, "-ERR unknown command '%.*s', with args beginning with: %s",
+                     shown(request->argv[0], 128), (const char *)request->argv[0].data, args);
+    for (char *c = line; c < line + n; c++) {
+        if (*c == '\r' || *c == '\n')
+            *c = ' ';
+    }
+    client_append_text(client, line);
+    client_append_text(client, "\r\n");
+}
+
 void local_wrong_arity(struct client *client, const char *command)
 {
     char line[160];
@@ -189,7 +207,7 @@ static void hello(struct client *client, const struct resp_request *request)
     if (!client->identity.authenticated) {
         client_append_text(client,
                            "-NOAUTH HELLO must be called with the client already authenticated, "
-                           "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+                           "otherwise the HELLO AUTH <user> <pass> option can be used to "
                            "authenticate the client and select the RESP protocol version at the same "
                            "time\r\n");
         return;

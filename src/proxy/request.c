@@ -182,6 +182,22 @@ static enum request_verdict refuse(struct client *client, const char *line)
     return REQUEST_STARTED;
 }
 
+// Redis looks at the command before it asks who sent it.
+static enum request_verdict refuse_stranger(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    int64_t argc = parsed->request.argc, arity = command->arity;
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    if (command->id == COMMAND_UNKNOWN)
+        local_unknown_command(client, &parsed->request);
+    else if (arity > 0 ? argc != arity : argc < -arity)
+        local_wrong_arity(client, command->name);
+    else
+        client_append_text(client, "-NOAUTH Authentication required.\r\n");
+    return REQUEST_STARTED;
+}
+
 static enum request_verdict out_of_memory(struct client *client)
 {
     return refuse(client, "-ERR weir: out of buffer memory, not applied\r\n");
@@ -299,14 +315,25 @@ static bool is_own(const struct parsed *parsed)
            request->argv[2].size >= 5 && slice_is(slice_of(request->argv[2].data, 5), "weir-");
 }
 
+// CLIENT REPLY SKIP: the request behind it runs alone, so that what is said meanwhile is its reply.
+static bool waits_for_silence(struct client *client)
+{
+    if (client->reply_mode != REPLY_SKIP && client->reply_mode != REPLY_SKIPPING)
+        return false;
+    if (client->first != NULL || session_pending(client))
+        return true;
+    client->reply_mode = client->reply_mode == REPLY_SKIP ? REPLY_SKIPPING : REPLY_ON;
+    return false;
+}
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
-    if (client->holds > 0)
+    if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
-        return refuse(client, "-NOAUTH Authentication required.\r\n");
+        return refuse_stranger(client, parsed);
     if (command->route == ROUTE_LOCAL || is_own(parsed))
         return local_start(client, parsed);
     if (client->session != NULL)
