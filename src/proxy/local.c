@@ -257,16 +257,29 @@ static bool belongs_to_session(const struct client *client, const struct command
         return false;
     return session_in_multi(client) ||
            (session_subscribed(client) && client->identity.protocol == 2) ||
-           (command->id == COMMAND_SELECT);
+           (command->id == COMMAND_SELECT && session_kept(client));
 }
+
+static enum request_verdict answer(struct client *client, const struct parsed *parsed);
 
 enum request_verdict local_start(struct client *client, const struct parsed *parsed)
 {
-    const struct resp_request *request = &parsed->request;
+    bool skip = client->reply_mode == REPLY_SKIP && parsed->command->id != COMMAND_CLIENT;
     if (belongs_to_session(client, parsed->command))
         return session_request(client, parsed);
     if (client->first != NULL || session_pending(client))
         return REQUEST_STALLED;
+    if (skip)
+        client->reply_mode = REPLY_OFF; // for all parts of the answer
+    enum request_verdict verdict = answer(client, parsed);
+    if (skip && client->reply_mode == REPLY_OFF)
+        client->reply_mode = REPLY_ON;
+    return verdict;
+}
+
+static enum request_verdict answer(struct client *client, const struct parsed *parsed)
+{
+    const struct resp_request *request = &parsed->request;
     switch (parsed->command->id) {
     case COMMAND_AUTH:
         auth(client, request);

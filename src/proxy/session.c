@@ -48,6 +48,8 @@ struct session {
     bool multi_selects, multi_subscribes; // queued in MULTI: SELECT multi_db, SUBSCRIBE
     bool exec_selects;     // the reply of EXEC, which is the last to come, decides on multi_db
     bool flushes;          // keys change that no invalidation names (SWAPDB)
+    bool skipping;         // the next reply is not for the client (CLIENT REPLY SKIP)
+    size_t skipped;        // bytes of such a reply at the head of `held`
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
@@ -255,7 +257,7 @@ static void detach(struct session *session)
         return;
     }
     session->blocking = session->started = session->reask = false;
-    session->ready = 0;
+    session->ready = session->skipped = 0;
     session->idle_since_ns = worker->now_ns;
     session->next = worker->session_idle;
     worker->session_idle = session;
@@ -425,6 +427,16 @@ static void note_command(struct session *session, const struct parsed *parsed)
     }
 }
 
+// The one reply that the client does not want is the next to come: CLIENT REPLY waits for all before
+// it. It is fenced like any other, for the client's next read may be a hit.
+static void note_skip(struct session *session)
+{
+    if (session->client->reply_mode != REPLY_SKIP)
+        return;
+    session->skipping = true;
+    session->client->reply_mode = REPLY_ON;
+}
+
 static enum request_verdict forward(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
@@ -433,6 +445,7 @@ static enum request_verdict forward(struct session *session, const struct parsed
         return REQUEST_CLOSED;
     }
     note_command(session, parsed);
+    note_skip(session);
     session->outstanding++;
     worker_count(session->worker, METRIC_store_requests_total, 1);
     mark_dirty(session);
@@ -508,6 +521,7 @@ void session_stream(struct client *client, struct slice head)
     client->streaming = true;
     client->last_command = parsed.command;
     note_command(session, &parsed);
+    note_skip(session);
     buf_move(&session->out, &client->in);
     session->outstanding++;
     mark_dirty(session);
@@ -542,6 +556,10 @@ bool session_full(const struct client *client)
 static void release(struct session *session, size_t count)
 {
     struct client *client = session->client;
+    size_t skipped = count < session->skipped ? count : session->skipped;
+    buf_consume(&session->held, &session->worker->blocks, skipped);
+    session->skipped -= skipped;
+    count -= skipped;
     if (count > 0)
         session->started = true;
     if (count == session->held.size) {
@@ -630,6 +648,7 @@ static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     bool push = session->scan.top_type == '>';
+    session->skipping &= push;
     if (!push && session->outstanding > 0) {
         session->outstanding--;
         session->ready += session->held.size > 0;
@@ -642,10 +661,14 @@ static void frame_done(struct session *session)
 static bool hold(struct session *session, struct slice bytes)
 {
     struct client *client = session->client;
+    bool skip = session->skipping && session->scan.top_type != '>';
     if (session->frame_released && session->held.size == 0) {
-        client_append(client, bytes);
+        if (!skip)
+            client_append(client, bytes);
     } else if (buf_append(&session->held, &session->worker->blocks, bytes) != 0) {
         client_close(client);
+    } else if (skip) {
+        session->skipped += bytes.size;
     }
     return !client->doomed;
 }

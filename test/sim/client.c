@@ -805,10 +805,25 @@ static bool take_good(struct fleet *f, struct client *c, struct pending *p, cons
     }
 }
 
+static void trace_reply(const struct client *c, const struct pending *p, const struct reply *r)
+{
+    if (getenv("SIM_OPS") == NULL)
+        return;
+    fprintf(stderr, "%llu.%06llu c%u db%u sent %llu.%06llu kind %d",
+            (unsigned long long)world_now() / 1000000, (unsigned long long)world_now() % 1000000,
+            c->id, c->db, (unsigned long long)p->invoke_ns / 1000000,
+            (unsigned long long)p->invoke_ns % 1000000, (int)p->kind);
+    for (unsigned i = 0; i < p->effects; i++)
+        fprintf(stderr, " %s:%s", op_names[p->effect[i].op.kind], p->effect[i].reg);
+    fprintf(stderr, " -> %c%.*s\n", r->type, (int)(r->size < 40 ? r->size : 40),
+            r->data != NULL ? (const char *)r->data : "");
+}
+
 static void take_reply(struct fleet *f, struct client *c)
 {
     struct pending *p = &c->pending[c->first];
     const struct reply *r = &f->tree.node[0];
+    trace_reply(c, p, r);
     c->first = (c->first + 1) % PENDING;
     c->count--;
     f->replies++;
