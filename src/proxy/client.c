@@ -197,20 +197,20 @@ static struct client *worst_reader(struct worker *worker, size_t more_than, uint
     return worst;
 }
 
-// Adds output. The last sixteenth of the buffers is not for those who have much output waiting; when
-// there is no room, one who holds more and does not read has to go first.
+// Adds output. When only the reserve is left, or nothing, one who holds more than this client and does
+// not read has to go first.
 static bool put_out(struct client *client, struct slice bytes)
 {
     struct worker *worker = client->worker;
+    bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
     for (;;) {
-        bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
-        if (!(is_much && worker_client_room(worker) == 0) &&
-            buf_append(&client->out, &worker->blocks, bytes) == 0)
+        bool tight = is_much && worker_client_room(worker) == 0;
+        if (!tight && buf_append(&client->out, &worker->blocks, bytes) == 0)
             return true;
         struct client *worst =
             worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
-        if (worst == NULL || worst == client)
-            return false;
+        if (worst == NULL)
+            return tight && buf_append(&client->out, &worker->blocks, bytes) == 0;
         shed(worst, "did not read its replies while others needed the memory");
     }
 }
