@@ -129,6 +129,8 @@ void proxy_destroy(struct proxy **pointer)
 {
     struct proxy *proxy = *pointer;
     *pointer = NULL;
+    while (proxy->workers > 0 && proxy->worker[proxy->workers - 1] == NULL)
+        proxy->workers--; // it failed before they were made
     for (unsigned i = 0; i < proxy->listeners; i++)
         listener_close(&proxy->listener[i]);
     for (unsigned i = 0; i < proxy->workers; i++) {

@@ -759,7 +759,9 @@ static void session_read(struct session *session)
         session->reading = false;
         return;
     }
-    ssize_t n = net_read(session->io.fd, worker->read_scratch, READ_BYTES);
+    size_t most = worker_client_room(worker) / 2; // what is read now has to be held
+    most = most > READ_BYTES ? READ_BYTES : most < BLOCK_BYTES ? BLOCK_BYTES : most;
+    ssize_t n = net_read(session->io.fd, worker->read_scratch, most);
     worker->now_ns = clock_now_ns();
     if (n == WEIR_EAGAIN)
         return;
