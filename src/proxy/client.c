@@ -23,7 +23,8 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { READ_BYTES = 64 * 1024, FLUSH_VECTORS = 64, STUCK_SECONDS = 60 };
+enum { FLUSH_VECTORS = 64, STUCK_SECONDS = 60 };
+enum { MUCH_OUTPUT = 16 * BLOCK_BYTES, UNREAD_MS = 100 };
 
 static void client_ready(struct loop_fd *io, uint32_t events);
 
@@ -78,8 +79,9 @@ static void forget(struct client *client, bool close_socket)
     client->doomed = true;
     if (worker->out_client == client) {
         worker->out_client = NULL;
-        worker->out_size = 0;
+        worker->out_size = worker->out_begin;
     }
+    client->region = slice_of(NULL, 0);
     loop_remove(worker->loop, &client->io);
     if (close_socket) {
         net_close(client->identity.fd);
@@ -138,7 +140,7 @@ bool client_may_move(const struct client *client)
 {
     return client->first == NULL && client->session == NULL && client->in.size == 0 &&
            client_pending(client) == 0 && !client->eof && !client->closing && !client->doomed &&
-           !client->resuming && client->reply_mode == REPLY_ON;
+           !client->resuming && !client->arrived && client->reply_mode == REPLY_ON;
 }
 
 void client_move(struct client *client, unsigned to)
@@ -161,7 +163,8 @@ void client_move(struct client *client, unsigned to)
 size_t client_pending(const struct client *client)
 {
     const struct worker *worker = client->worker;
-    return client->out.size + (worker->out_client == client ? worker->out_size : 0);
+    size_t open = worker->out_client == client ? worker->out_size - worker->out_begin : 0;
+    return client->out.size + client->region.size + open;
 }
 
 static void mark_dirty(struct client *client)
@@ -180,48 +183,107 @@ static void shed(struct client *client, const char *why)
     client_close(client);
 }
 
+// The client of this thread that holds the most unread output, and has not read for a while.
+static struct client *worst_reader(struct worker *worker, size_t more_than, uint64_t idle_ns)
+{
+    struct client *worst = NULL;
+    for (struct client *client = worker->clients; client != NULL; client = client->next) {
+        if (client->doomed || client->out.size <= more_than ||
+            client->progress_ns + idle_ns > worker->now_ns)
+            continue;
+        worst = client;
+        more_than = client->out.size;
+    }
+    return worst;
+}
+
+static bool is_scarce(const struct worker *worker, size_t part)
+{
+    const struct block_pool *pool = worker->proxy->pool;
+    return block_pool_free(pool) < block_pool_total(pool) / part;
+}
+
+// Adds output. The last sixteenth of the buffers is not for those who have much output waiting; when
+// there is no room, one who holds more and does not read has to go first.
+static bool put_out(struct client *client, struct slice bytes)
+{
+    struct worker *worker = client->worker;
+    for (;;) {
+        bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
+        if (!(is_much && is_scarce(worker, 16)) &&
+            buf_append(&client->out, &worker->blocks, bytes) == 0)
+            return true;
+        struct client *worst =
+            worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
+        if (worst == NULL || worst == client)
+            return false;
+        shed(worst, "did not read its replies while others needed the memory");
+    }
+}
+
+void clients_relieve(struct worker *worker)
+{
+    struct client *worst =
+        is_scarce(worker, 8) ? worst_reader(worker, MUCH_OUTPUT, CLOCK_MS(1000)) : NULL;
+    if (worst != NULL)
+        shed(worst, "did not read its replies while memory was short");
+}
+
+// Ends the open region: it is the client's until the round's flush.
+static void close_region(struct client *client)
+{
+    struct worker *worker = client->worker;
+    worker->out_client = NULL;
+    client->region = slice_of(worker->out + worker->out_begin, worker->out_size - worker->out_begin);
+}
+
+static bool spill_region(struct client *client)
+{
+    struct slice region = client->region;
+    client->region = slice_of(NULL, 0);
+    if (region.size == 0 || put_out(client, region))
+        return true;
+    shed(client, "no buffer memory for its replies");
+    return false;
+}
+
 bool client_spill(struct client *client)
 {
     struct worker *worker = client->worker;
-    if (worker->out_client != client || worker->out_size == 0)
+    if (worker->out_client != client || worker->out_size == worker->out_begin)
         return false;
-    size_t size = worker->out_size;
-    worker->out_size = 0;
-    if (buf_append(&client->out, &worker->blocks, slice_of(worker->out, size)) != 0) {
-        shed(client, "no buffer memory for its replies");
-        return false;
-    }
-    return true;
+    close_region(client);
+    worker->out_client = client;
+    worker->out_size = worker->out_begin;
+    return spill_region(client);
 }
 
-static void take_out_scratch(struct client *client)
+static void open_region(struct client *client)
 {
     struct worker *worker = client->worker;
-    if (worker->out_client == client)
+    struct client *other = worker->out_client;
+    if (other == client)
         return;
-    if (worker->out_client != NULL)
-        client_spill(worker->out_client);
+    if (other != NULL && worker->out_room - worker->out_size < worker->join_room)
+        client_spill(other); // the next one needs that room
+    if (other != NULL && !other->doomed)
+        close_region(other);
+    spill_region(client); // an earlier one of this round: order
     worker->out_client = client;
-    worker->out_size = 0;
+    worker->out_begin = worker->out_size;
 }
 
 uint8_t *client_compose(struct client *client, size_t *room)
 {
     struct worker *worker = client->worker;
-    take_out_scratch(client);
+    open_region(client);
     *room = worker->out_room - worker->out_size;
     return worker->out + worker->out_size;
 }
 
-static bool muted(struct client *client)
+static bool muted(const struct client *client)
 {
-    if (client->reply_mode == REPLY_ON)
-        return false;
-    if (client->reply_mode == REPLY_SKIP)
-        client->reply_mode = REPLY_ON;
-    else if (client->reply_mode == REPLY_SKIP_NEXT)
-        return false; // +OK of CLIENT REPLY SKIP itself is not sent by Redis either; see local.c
-    return true;
+    return client->reply_mode == REPLY_OFF || client->reply_mode == REPLY_SKIPPING;
 }
 
 void client_composed(struct client *client, size_t size)
@@ -244,7 +306,7 @@ void client_append(struct client *client, struct slice bytes)
         return;
     }
     client_spill(client);
-    if (!client->doomed && buf_append(&client->out, &worker->blocks, bytes) != 0)
+    if (!client->doomed && !put_out(client, bytes))
         shed(client, "no buffer memory for its replies");
 }
 
@@ -284,20 +346,19 @@ void client_append_reply(struct client *client, struct slice reply, bool resp3,
 void client_flush(struct client *client)
 {
     struct worker *worker = client->worker;
-    bool scratch = worker->out_client == client && worker->out_size > 0;
-    while (client->out.size > 0 || scratch) {
+    if (worker->out_client == client)
+        close_region(client);
+    while (client->out.size + client->region.size > 0) {
         struct iovec vectors[FLUSH_VECTORS + 1];
-        int count = buf_vectors(&client->out, vectors, FLUSH_VECTORS);
-        bool with_scratch = scratch && count < FLUSH_VECTORS;
-        if (with_scratch)
-            vectors[count++] = (struct iovec){worker->out, worker->out_size};
+        int count = client->out.size > 0 ? buf_vectors(&client->out, vectors, FLUSH_VECTORS) : 0;
+        if (count < FLUSH_VECTORS && client->region.size > 0)
+            vectors[count++] = (struct iovec){(void *)(uintptr_t)client->region.data,
+                                              client->region.size};
         ssize_t n = count == 1 ? net_write(client->identity.fd, vectors[0].iov_base,
                                            vectors[0].iov_len)
                                : net_writev(client->identity.fd, vectors, count);
         if (n == WEIR_EAGAIN) {
-            if (scratch)
-                client_spill(client);
-            if (!client->doomed && !(client->io.events & LOOP_WRITE))
+            if (spill_region(client) && !(client->io.events & LOOP_WRITE))
                 loop_modify(worker->loop, &client->io, client->io.events | LOOP_WRITE);
             return;
         }
@@ -309,15 +370,8 @@ void client_flush(struct client *client)
         worker_count(worker, METRIC_sent_bytes_total, (uint64_t)n);
         size_t chained = (size_t)n < client->out.size ? (size_t)n : client->out.size;
         buf_consume(&client->out, &worker->blocks, chained);
-        size_t rest = (size_t)n - chained;
-        if (rest > 0 && rest < worker->out_size)
-            memmove(worker->out, worker->out + rest, worker->out_size - rest);
-        worker->out_size -= rest;
-        scratch = scratch && worker->out_size > 0;
-        if (rest > 0 && scratch && client_spill(client))
-            scratch = false;
-        if (client->doomed)
-            return;
+        client->region.data += (size_t)n - chained;
+        client->region.size -= (size_t)n - chained;
     }
     if (client->io.events & LOOP_WRITE)
         loop_modify(worker->loop, &client->io, client->io.events & ~(uint32_t)LOOP_WRITE);
@@ -336,7 +390,7 @@ static void after_flush(struct client *client)
     else if (idle && client->eof && !session_pending(client) && !client->stalled &&
              !client->resuming)
         client_close(client); // in the middle of MULTI or WATCH too: nothing more can come
-    else if (client->stalled && !client_throttled(client))
+    else if (client->stalled && client->throttled && !client_throttled(client))
         client_resume(client);
 }
 
@@ -351,8 +405,8 @@ void clients_flush(struct worker *worker)
         client_flush(client);
         after_flush(client);
     }
-    if (worker->out_size == 0)
-        worker->out_client = NULL;
+    worker->out_client = NULL; // every region has been written or spilled
+    worker->out_size = worker->out_begin = 0;
 }
 
 // ---- input ---------------------------------------------------------------------------------------
@@ -373,7 +427,7 @@ static const struct resp_bounds *bounds_of(const struct client *client)
 static void protocol_error(struct client *client, long error, uint8_t got)
 {
     char line[128];
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || session_pending(client)) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -383,6 +437,23 @@ static void protocol_error(struct client *client, long error, uint8_t got)
     client_append(client, slice_of(line, n));
     buf_clear(&client->in, &client->worker->blocks);
     client_close_after_reply(client);
+}
+
+// command_find, remembering the last name. `bytes` are what holds it.
+static const struct command *find_command(struct worker *worker, struct slice name,
+                                          struct slice bytes)
+{
+    uint64_t word;
+    if (name.size == 0 || name.size > sizeof word || name.data < bytes.data ||
+        name.data + sizeof word > bytes.data + bytes.size)
+        return command_find(name);
+    memcpy(&word, name.data, sizeof word);
+    word &= UINT64_MAX >> (8 * (sizeof word - name.size));
+    if (word != worker->memo_name) {
+        worker->memo_name = word;
+        worker->memo_command = command_find(name);
+    }
+    return worker->memo_command;
 }
 
 // Parses one request at the head of `bytes`. Returns what it consumed, 0 for more, < 0 on error
@@ -407,7 +478,7 @@ static long parse_one(struct client *client, struct slice bytes, struct parsed *
     parsed->hash = 0;
     if (request->argc == 0)
         return n;
-    const struct command *command = parsed->command = command_find(request->argv[0]);
+    const struct command *command = parsed->command = find_command(worker, request->argv[0], bytes);
     if (command->first_key > 0 && command->first_key < RESP_ARGS &&
         request->argc > (uint32_t)command->first_key && worker->proxy->cache != NULL) {
         parsed->hash = hash_key(request->argv[command->first_key]);
@@ -442,7 +513,7 @@ static size_t process(struct client *client, struct slice bytes)
         }
         for (unsigned i = 0; i < count; i++) {
             if (client_throttled(client)) {
-                client->stalled = true;
+                client->stalled = client->throttled = true;
                 return consumed;
             }
             enum request_verdict verdict = REQUEST_STARTED;
@@ -507,7 +578,7 @@ static void stream_large(struct client *client)
         protocol_error(client, RESP_ERR_UNAUTH_BULK, 0);
         return;
     }
-    if (client->first != NULL || client->session != NULL) {
+    if (client->first != NULL || (client->session != NULL && !session_kept(client))) {
         client->stalled = true; // what was asked before is answered first
         return;
     }
@@ -588,8 +659,8 @@ static void take_eof(struct client *client)
 {
     client->eof = true;
     stop_reading(client);
-    if (client->session != NULL && session_waits(client)) {
-        client_close(client); // blocked or subscribed: nobody is left to tell
+    if (client->streaming || (client->session != NULL && session_waits(client))) {
+        client_close(client); // half a request, blocked or subscribed: nobody is left to tell
         return;
     }
     mark_dirty(client); // closed once everything owed is written
@@ -602,18 +673,58 @@ static bool must_wait(const struct client *client)
            (client->streaming && session_full(client));
 }
 
+// Several sockets are read before the first is served, and the cache lines of their first keys are
+// called for: with one request a read, that hides what the lookups would wait for.
+static void note_arrival(struct client *client, struct slice bytes)
+{
+    struct worker *worker = client->worker;
+    struct arrival *arrival = &worker->arrivals[worker->arrival_count++];
+    struct parsed parsed = {.hash = 0};
+    if (worker->proxy->cache != NULL && client->in.size == 0 && bytes.data[0] == '*' &&
+        parse_one(client, bytes, &parsed) <= 0)
+        parsed.hash = 0;
+    *arrival = (struct arrival){client, bytes, parsed.hash};
+    client->arrived = true;
+}
+
+void clients_serve(struct worker *worker)
+{
+    if (worker->arrival_count == 0)
+        return;
+    worker->now_ns = clock_now_ns();
+    for (unsigned i = 0; i < worker->arrival_count; i++) {
+        if (worker->arrivals[i].hash != 0)
+            cache_prefetch_entry(worker->proxy->cache, worker->arrivals[i].hash);
+    }
+    unsigned count = worker->arrival_count;
+    worker->arrival_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct client *client = worker->arrivals[i].client;
+        client->arrived = false;
+        if (client->doomed)
+            continue;
+        client->active_ns = worker->now_ns;
+        worker_count(worker, METRIC_received_bytes_total, worker->arrivals[i].bytes.size);
+        take_input(client, worker->arrivals[i].bytes);
+    }
+}
+
 static void client_read(struct client *client)
 {
     struct worker *worker = client->worker;
     worker_take_settings(worker);
     if (client->eof || client->closing || must_wait(client)) {
         if (!client->eof && !client->closing)
-            client->stalled = true;
+            client->stalled = client->throttled = true;
         stop_reading(client);
         return;
     }
-    ssize_t n = net_read(client->identity.fd, worker->read_scratch, READ_BYTES);
-    worker->now_ns = clock_now_ns();
+    if (worker->arrival_count == ARRIVALS)
+        clients_serve(worker);
+    if (client->doomed)
+        return;
+    uint8_t *at = worker->arrival_scratch + worker->arrival_count * (size_t)CLIENT_READ_BYTES;
+    ssize_t n = net_read(client->identity.fd, at, CLIENT_READ_BYTES);
     if (n == WEIR_EAGAIN)
         return;
     if (n == WEIR_EOF) {
@@ -624,9 +735,7 @@ static void client_read(struct client *client)
         client_close(client);
         return;
     }
-    client->active_ns = worker->now_ns;
-    worker_count(worker, METRIC_received_bytes_total, (uint64_t)n);
-    take_input(client, slice_of(worker->read_scratch, (size_t)n));
+    note_arrival(client, slice_of(at, (size_t)n));
 }
 
 static void client_ready(struct loop_fd *io, uint32_t events)
@@ -663,7 +772,7 @@ static void resume(struct client *client)
         loop_modify(client->worker->loop, &client->io, client->io.events | LOOP_READ);
     if (!client->stalled)
         return;
-    client->stalled = false;
+    client->stalled = client->throttled = false;
     if (client->in.size > 0 && !client->streaming)
         consume_kept(client, slice_of(NULL, 0));
 }
@@ -690,7 +799,9 @@ void client_tick(struct client *client)
         shed(client, "did not read its replies for a minute");
         return;
     }
-    if (timeout_ms == 0 || client->first != NULL || client->session != NULL)
+    if (client->session != NULL)
+        session_tick(client);
+    if (client->doomed || timeout_ms == 0 || client->first != NULL || client->session != NULL)
         return;
     if (worker->now_ns > client->active_ns && worker->now_ns - client->active_ns > CLOCK_MS(timeout_ms)) {
         worker_count(worker, METRIC_connections_timeout_total, 1);

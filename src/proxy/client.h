@@ -11,9 +11,18 @@ struct request;
 struct session;
 struct worker;
 
-enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+enum reply_mode {
+    REPLY_ON,
+    REPLY_OFF,
+    REPLY_SKIP,     // of the next request: it starts alone, see request_start
+    REPLY_SKIPPING, // until what it asked has been answered
+};
 
-enum { CLIENT_ADDRESS = 64 };
+enum {
+    CLIENT_ADDRESS = 64,
+    CLIENT_READ_BYTES = 32 * 1024,  // at once from one socket
+    OUT_SHARED_BYTES = 256 * 1024,  // of the thread's scratch, for the replies of a round
+};
 
 struct client_identity { // what moves with a client to another thread
     int fd;
@@ -35,6 +44,7 @@ struct client {
     struct client_identity identity;
     struct buf in;          // received, not yet consumed: part of a request, or stalled
     struct buf out;         // to be written
+    struct slice region;    // to be written behind `out`: replies of this round, in the scratch
     struct resp_scan scan;  // of the incomplete request at the head of `in`, when `scanning`
     struct request *first, *last; // requests not yet answered, oldest first
     uint32_t outstanding; // requests in the queue
@@ -51,7 +61,9 @@ struct client {
     bool inline_partial; // `in` begins with an incomplete inline request
     bool streaming;      // a large request passes through to the session
     bool reparse;        // how bytes are read has changed: parse again what was parsed ahead
+    bool arrived; // among the worker's arrivals
     bool dirty, resuming, scanning, stalled, eof, closing, doomed;
+    bool throttled;      // … because of client_throttled: goes on when output has moved
     bool in_private; // the head is asked again on a private connection
 };
 
@@ -89,9 +101,13 @@ bool client_throttled(const struct client *client);
 bool client_may_move(const struct client *client);
 void client_move(struct client *client, unsigned to);
 
+// Serves the clients that were read in this round.
+void clients_serve(struct worker *worker);
 // worker.c calls these at the end of a round.
 void clients_resume(struct worker *worker);
 void clients_flush(struct worker *worker);
 void clients_free(struct worker *worker);
+// Ten times a second: sheds one who does not read, when buffer memory is short.
+void clients_relieve(struct worker *worker);
 // About once a second for each client: idle timeout, stuck output.
 void client_tick(struct client *client);

@@ -43,36 +43,55 @@ struct filter { // of CLIENT LIST and CLIENT KILL
     bool skip_me, old_form;
 };
 
-// 0, or WEIR_EINVAL for options that Redis does not know either.
-static int parse_filter(const struct resp_request *request, struct filter *filter)
+static bool is_kill(const struct resp_request *request)
+{
+    return slice_is(request->argv[1], "kill");
+}
+
+static bool is_type(struct slice type)
+{
+    return slice_is(type, "normal") || slice_is(type, "pubsub") || slice_is(type, "master") ||
+           slice_is(type, "replica") || slice_is(type, "slave");
+}
+
+// NULL, or Redis's words for what is wrong; `room` is for those that name it.
+static const char *parse_filter(const struct resp_request *request, struct filter *filter,
+                                char room[200])
 {
     *filter = (struct filter){.id = -1, .skip_me = true};
     if (request->argc == 3) {
         filter->address = request->argv[2];
         filter->old_form = true;
         filter->skip_me = false;
-        return 0;
+        return NULL;
     }
     for (uint32_t i = 2; i < request->argc && i < RESP_ARGS; i += 2) {
         if (i + 1 >= request->argc || i + 1 >= RESP_ARGS)
-            return WEIR_EINVAL;
+            return "-ERR syntax error\r\n";
         struct slice value = request->argv[i + 1];
         if (slice_is(request->argv[i], "id")) {
             if (slice_to_i64(value, &filter->id) != 0 || filter->id < 1)
-                return WEIR_EINVAL;
+                return is_kill(request) ? "-ERR client-id should be greater than 0\r\n"
+                                        : "-ERR Invalid client ID\r\n";
         } else if (slice_is(request->argv[i], "addr")) {
             filter->address = value;
         } else if (slice_is(request->argv[i], "laddr")) {
             filter->local = value;
         } else if (slice_is(request->argv[i], "type")) {
             filter->type = value;
-        } else if (slice_is(request->argv[i], "skipme")) {
+            if (!is_type(value)) {
+                snprintf(room, 200, "-ERR Unknown client type '%.*s'\r\n",
+                         (int)(value.size < 128 ? value.size : 128), (const char *)value.data);
+                return room;
+            }
+        } else if (slice_is(request->argv[i], "skipme") &&
+                   (slice_is(value, "yes") || slice_is(value, "no"))) {
             filter->skip_me = slice_is(value, "yes");
         } else if (!slice_is(request->argv[i], "user")) {
-            return WEIR_EINVAL;
+            return "-ERR syntax error\r\n";
         }
     }
-    return 0;
+    return NULL;
 }
 
 static bool matches(const struct filter *filter, const struct client *client)
@@ -87,11 +106,6 @@ static bool matches(const struct filter *filter, const struct client *client)
     if (filter->type.size > 0)
         return slice_is(filter->type, session_subscribed(client) ? "pubsub" : "normal");
     return true;
-}
-
-static bool is_kill(const struct resp_request *request)
-{
-    return slice_is(request->argv[1], "kill");
 }
 
 static void visit_client(struct worker *worker, struct request *request,
@@ -124,7 +138,8 @@ void client_command_visit(struct worker *worker, struct request *request)
     struct filter filter;
     size_t need;
     resp_request_parse(&parsed, slice_of(request->frame, request->frame_size), &bounds, &need);
-    parse_filter(&parsed, &filter);
+    char room[200];
+    parse_filter(&parsed, &filter, room);
     if (!is_kill(&parsed) && parsed.argc == 3)
         filter = (struct filter){.id = -1};
     struct client *next;
@@ -162,7 +177,8 @@ void client_command_visited(struct request *request)
         local_bulk(client, slice_of(worker->turn_scratch, size));
         return;
     }
-    parse_filter(&parsed, &filter);
+    char room[200];
+    parse_filter(&parsed, &filter, room);
     if (!filter.old_form)
         local_integer(client, killed);
     else
@@ -175,10 +191,15 @@ static enum request_verdict travel(struct client *client, const struct parsed *p
 {
     struct worker *worker = client->worker;
     struct filter filter;
-    bool list_type = !is_kill(&parsed->request) && parsed->request.argc == 3;
-    if (parsed->request.frame.size > REQUEST_INLINE_BYTES || list_type ||
-        (parsed->request.argc > 2 && parse_filter(&parsed->request, &filter) != 0)) {
-        client_append_text(client, "-ERR syntax error\r\n");
+    char room[200];
+    const char *wrong = NULL;
+    bool half = !is_kill(&parsed->request) && parsed->request.argc == 3;
+    if (parsed->request.frame.size > REQUEST_INLINE_BYTES || half)
+        wrong = "-ERR syntax error\r\n";
+    else if (parsed->request.argc > 2)
+        wrong = parse_filter(&parsed->request, &filter, room);
+    if (wrong != NULL) {
+        client_append_text(client, wrong);
         return REQUEST_STARTED;
     }
     if (is_kill(&parsed->request) && parsed->request.argc < 3) {
@@ -201,9 +222,7 @@ static enum request_verdict travel(struct client *client, const struct parsed *p
 
 static void reply_mode(struct client *client, const struct resp_request *request)
 {
-    if (request->argc != 3) {
-        local_wrong_arity(client, "client|reply");
-    } else if (slice_is(request->argv[2], "on")) {
+    if (slice_is(request->argv[2], "on")) {
         client->reply_mode = REPLY_ON;
         client_append_text(client, "+OK\r\n");
     } else if (slice_is(request->argv[2], "off")) {
@@ -218,9 +237,7 @@ static void reply_mode(struct client *client, const struct resp_request *request
 
 static void set_name(struct client *client, const struct resp_request *request)
 {
-    if (request->argc != 3)
-        local_wrong_arity(client, "client|setname");
-    else if (local_set_name(client, request->argv[2]))
+    if (local_set_name(client, request->argv[2]))
         client_append_text(client, "+OK\r\n");
 }
 
@@ -253,13 +270,47 @@ static void help(struct client *client)
     }
 }
 
+// Has it too many or too few words? Then that has been said.
+static bool wrong_arity(struct client *client, const struct resp_request *request)
+{
+    static const struct {
+        const char *word, *name;
+        uint32_t argc;
+    } fixed[] = {
+        {"id", "client|id", 2},           {"getname", "client|getname", 2},
+        {"info", "client|info", 2},       {"getredir", "client|getredir", 2},
+        {"help", "client|help", 2},       {"setname", "client|setname", 3},
+        {"reply", "client|reply", 3},     {"no-evict", "client|no-evict", 3},
+        {"no-touch", "client|no-touch", 3}, {"setinfo", "client|setinfo", 4},
+    };
+    if (request->argc < 2) {
+        local_wrong_arity(client, "client");
+        return true;
+    }
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (slice_is(request->argv[1], fixed[i].word) && request->argc != fixed[i].argc) {
+            local_wrong_arity(client, fixed[i].name);
+            return true;
+        }
+    }
+    return false;
+}
+
+// For libraries that say it at every connect: there is nothing to be switched here.
+static void accept_switch(struct client *client, const struct resp_request *request)
+{
+    bool known = request->argc == 4 || slice_is(request->argv[2], "on") ||
+                 slice_is(request->argv[2], "off");
+    client_append_text(client, known ? "+OK\r\n" : "-ERR syntax error\r\n");
+}
+
 enum request_verdict client_command(struct client *client, const struct parsed *parsed)
 {
     const struct resp_request *request = &parsed->request;
     struct slice word = request->argc > 1 ? request->argv[1] : slice_of(NULL, 0);
-    if (request->argc < 2)
-        local_wrong_arity(client, "client");
-    else if (slice_is(word, "id"))
+    if (wrong_arity(client, request))
+        return REQUEST_STARTED;
+    if (slice_is(word, "id"))
         local_integer(client, (int64_t)client->identity.id);
     else if (slice_is(word, "setname"))
         set_name(client, request);
@@ -272,7 +323,7 @@ enum request_verdict client_command(struct client *client, const struct parsed *
     else if (slice_is(word, "reply"))
         reply_mode(client, request);
     else if (slice_is(word, "no-evict") || slice_is(word, "no-touch") || slice_is(word, "setinfo"))
-        client_append_text(client, "+OK\r\n"); // nothing of the store's stands behind this connection
+        accept_switch(client, request);
     else if (slice_is(word, "getredir"))
         local_integer(client, -1);
     else if (slice_is(word, "help"))

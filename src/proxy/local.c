@@ -58,6 +58,24 @@ void local_unknown_subcommand(struct client *client, const char *command, struct
     client_append_text(client, line);
 }
 
+void local_unknown_command(struct client *client, const struct resp_request *request)
+{
+    char args[192] = "", line[512];
+    size_t size = 0;
+    for (uint32_t i = 1; i < request->argc && i < RESP_ARGS && size < 128; i++)
+        size += (size_t)snprintf(args + size, sizeof args - size, "'%.*s' ",
+                                 shown(request->argv[i], 128 - size),
+                                 (const char *)request->argv[i].data);
+    int n = snprintf(line, sizeof line, "-ERR unknown command '%.*s', with args beginning with: %s",
+                     shown(request->argv[0], 128), (const char *)request->argv[0].data, args);
+    for (char *c = line; c < line + n; c++) {
+        if (*c == '\r' || *c == '\n')
+            *c = ' ';
+    }
+    client_append_text(client, line);
+    client_append_text(client, "\r\n");
+}
+
 void local_wrong_arity(struct client *client, const char *command)
 {
     char line[160];
@@ -189,7 +207,7 @@ static void hello(struct client *client, const struct resp_request *request)
     if (!client->identity.authenticated) {
         client_append_text(client,
                            "-NOAUTH HELLO must be called with the client already authenticated, "
-                           "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+                           "otherwise the HELLO AUTH <user> <pass> option can be used to "
                            "authenticate the client and select the RESP protocol version at the same "
                            "time\r\n");
         return;
@@ -239,16 +257,29 @@ static bool belongs_to_session(const struct client *client, const struct command
         return false;
     return session_in_multi(client) ||
            (session_subscribed(client) && client->identity.protocol == 2) ||
-           (command->id == COMMAND_SELECT);
+           (command->id == COMMAND_SELECT && session_kept(client));
 }
+
+static enum request_verdict answer(struct client *client, const struct parsed *parsed);
 
 enum request_verdict local_start(struct client *client, const struct parsed *parsed)
 {
-    const struct resp_request *request = &parsed->request;
+    bool skip = client->reply_mode == REPLY_SKIP && parsed->command->id != COMMAND_CLIENT;
     if (belongs_to_session(client, parsed->command))
         return session_request(client, parsed);
     if (client->first != NULL || session_pending(client))
         return REQUEST_STALLED;
+    if (skip)
+        client->reply_mode = REPLY_OFF; // for all parts of the answer
+    enum request_verdict verdict = answer(client, parsed);
+    if (skip && client->reply_mode == REPLY_OFF)
+        client->reply_mode = REPLY_ON;
+    return verdict;
+}
+
+static enum request_verdict answer(struct client *client, const struct parsed *parsed)
+{
+    const struct resp_request *request = &parsed->request;
     switch (parsed->command->id) {
     case COMMAND_AUTH:
         auth(client, request);

@@ -21,6 +21,7 @@ void weir_config(struct client *client, const struct parsed *parsed);
 
 // "-ERR unknown subcommand 'x'. Try NAME HELP.\r\n" and the like, as Redis words them.
 void local_unknown_subcommand(struct client *client, const char *command, struct slice subcommand);
+void local_unknown_command(struct client *client, const struct resp_request *request);
 void local_wrong_arity(struct client *client, const char *command);
 void local_bulk(struct client *client, struct slice text);
 void local_array(struct client *client, int64_t count);

@@ -34,7 +34,7 @@ uint64_t memory_rss(uint64_t *peak)
 static uint64_t scratch_of(const struct config *config, unsigned workers)
 {
     uint64_t join = config->client_buffer_bytes + LIMIT_LANE_REQUEST;
-    uint64_t each = LIMIT_READ_SCRATCH + 3 * LIMIT_LANE_REQUEST + 5 * join +
+    uint64_t each = LIMIT_READ_SCRATCH + ARRIVALS * CLIENT_READ_BYTES + OUT_SHARED_BYTES + 3 * LIMIT_LANE_REQUEST + 5 * join +
                     8ull * LIMIT_INLINE_BYTES + sizeof(struct worker) + 64 * 1024;
     return workers * each;
 }

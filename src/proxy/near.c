@@ -107,16 +107,6 @@ bool near_peek(struct worker *worker, const struct node *node, const struct near
                                              clock_ms(worker->now_ns));
 }
 
-static size_t digits(uint32_t value)
-{
-    size_t n = 1;
-    while (value >= 10) {
-        value /= 10;
-        n++;
-    }
-    return n;
-}
-
 static size_t compose_null(const struct command *command, unsigned protocol, uint8_t *out)
 {
     const char *text = "_\r\n";
@@ -149,7 +139,7 @@ static enum near_verdict fetch_one(struct worker *worker, const struct near_quer
 {
     if (room < RESP_HEAD_ROOM + 2)
         return NEAR_MISS;
-    size_t guess = worker->header_guess;
+    size_t guess = worker->header_size;
     struct cache_hit hit;
     enum cache_verdict verdict =
         cache_get(worker->proxy->cache, &query->ref, floor, clock_ms(worker->now_ns), out + guess,
@@ -167,14 +157,15 @@ static enum near_verdict fetch_one(struct worker *worker, const struct near_quer
         *size = compose_frame(worker, query->command, protocol, out, hit.size, room);
         return *size > 0 ? NEAR_HIT : NEAR_MISS;
     }
-    size_t header = digits(hit.size) + 3;
-    if (header != guess) {
-        memmove(out + header, out + guess, hit.size);
-        worker->header_guess = header;
+    if (hit.size != worker->header_value) {
+        worker->header_value = hit.size;
+        worker->header_size = resp_put_header(worker->header, '$', hit.size);
+        memmove(out + worker->header_size, out + guess, hit.size);
+        guess = worker->header_size;
     }
-    resp_put_header(out, '$', hit.size);
-    memcpy(out + header + hit.size, "\r\n", 2);
-    *size = header + hit.size + 2;
+    memcpy(out, worker->header, guess);
+    memcpy(out + guess + hit.size, "\r\n", 2);
+    *size = guess + hit.size + 2;
     return NEAR_HIT;
 }
 

@@ -46,8 +46,11 @@ void node_deinit(struct node *node)
 
 void node_accept(struct node *node, struct request *request)
 {
-    if (request->state == REQUEST_FENCE)
+    if (request->state == REQUEST_FENCE) {
+        if (request->flags & REQUEST_FLUSH)
+            node_flush_epoch(node);
         node_fence(node, request);
+    }
     else
         lane_accept(request->lane, request);
 }

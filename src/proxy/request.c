@@ -182,6 +182,22 @@ static enum request_verdict refuse(struct client *client, const char *line)
     return REQUEST_STARTED;
 }
 
+// Redis looks at the command before it asks who sent it.
+static enum request_verdict refuse_stranger(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
+    int64_t argc = parsed->request.argc, arity = command->arity;
+    if (client->first != NULL)
+        return REQUEST_STALLED;
+    if (command->id == COMMAND_UNKNOWN)
+        local_unknown_command(client, &parsed->request);
+    else if (arity > 0 ? argc != arity : argc < -arity)
+        local_wrong_arity(client, command->name);
+    else
+        client_append_text(client, "-NOAUTH Authentication required.\r\n");
+    return REQUEST_STARTED;
+}
+
 static enum request_verdict out_of_memory(struct client *client)
 {
     return refuse(client, "-ERR weir: out of buffer memory, not applied\r\n");
@@ -257,6 +273,8 @@ static enum request_verdict start_on_lane(struct client *client, const struct pa
         return REQUEST_STALLED;
     if ((command->flags & COMMAND_CACHEABLE) && start_near(client, parsed, &flags, &state))
         return REQUEST_STARTED;
+    if (client->doomed)
+        return REQUEST_CLOSED; // making room for a hit it was shed
     struct request *request = request_borrow(worker, parsed->request.frame);
     if (request == NULL)
         return out_of_memory(client);
@@ -297,14 +315,25 @@ static bool is_own(const struct parsed *parsed)
            request->argv[2].size >= 5 && slice_is(slice_of(request->argv[2].data, 5), "weir-");
 }
 
+// CLIENT REPLY SKIP: the request behind it runs alone, so that what is said meanwhile is its reply.
+static bool waits_for_silence(struct client *client)
+{
+    if (client->reply_mode != REPLY_SKIP && client->reply_mode != REPLY_SKIPPING)
+        return false;
+    if (client->first != NULL || session_pending(client))
+        return true;
+    client->reply_mode = client->reply_mode == REPLY_SKIP ? REPLY_SKIPPING : REPLY_ON;
+    return false;
+}
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
     const struct command *command = parsed->command;
-    if (client->holds > 0)
+    if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
-        return refuse(client, "-NOAUTH Authentication required.\r\n");
+        return refuse_stranger(client, parsed);
     if (command->route == ROUTE_LOCAL || is_own(parsed))
         return local_start(client, parsed);
     if (client->session != NULL)
@@ -444,8 +473,9 @@ void request_returned(struct request *request)
     }
     request->away = false;
     if (request->flags & REQUEST_SESSION_FENCE) {
-        session_fenced(client);
+        bool failed = (request->flags & REQUEST_FAILED) != 0;
         request_release(request);
+        session_fenced(client, failed);
         return;
     }
     if (request->flags & REQUEST_LOST)
@@ -513,6 +543,8 @@ static void ask_again(struct client *client, struct request *request)
     bool single = request->command->id != COMMAND_MGET;
     size_t room, size;
     uint8_t *out = client_compose(client, &room);
+    if (client->doomed)
+        return; // and the request with it
     enum near_verdict verdict = NEAR_OFF;
     if (!(request->flags & REQUEST_CACHEABLE))
         verdict = NEAR_OFF;

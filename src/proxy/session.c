@@ -36,6 +36,8 @@ struct session {
     struct resp_scan scan;
     uint64_t idle_since_ns, deadline_ns;
     uint64_t outstanding;  // requests sent, replies not yet complete
+    uint64_t ready;        // complete replies in `held`
+    uint64_t covered_ready; // of them, within `covered`
     size_t covered;        // bytes of `held` that the fence under way covers
     struct request *fence; // under way
     enum quota quota;
@@ -43,6 +45,11 @@ struct session {
     uint8_t protocol, db, multi_db;
     bool connecting, dirty, reading, fencing, refused;
     bool in_multi, watching, subscribed, monitoring, blocking, reask, unclean;
+    bool multi_selects, multi_subscribes; // queued in MULTI: SELECT multi_db, SUBSCRIBE
+    bool exec_selects;     // the reply of EXEC, which is the last to come, decides on multi_db
+    bool flushes;          // keys change that no invalidation names (SWAPDB)
+    bool skipping;         // the next reply is not for the client (CLIENT REPLY SKIP)
+    size_t skipped;        // bytes of such a reply at the head of `held`
     bool frame_open;       // a reply has begun and not ended
     bool frame_released;   // its beginning has been given to the client
     bool started;          // something of the present replies has been given to the client
@@ -250,6 +257,7 @@ static void detach(struct session *session)
         return;
     }
     session->blocking = session->started = session->reask = false;
+    session->ready = session->skipped = 0;
     session->idle_since_ns = worker->now_ns;
     session->next = worker->session_idle;
     worker->session_idle = session;
@@ -277,6 +285,8 @@ static void end_if_done(struct session *session)
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
+    if (client->stalled)
+        client_resume(client);
     if (keeps(session)) {
         if (session->broken)
             client_close_after_reply(client); // its transaction has gone with the connection
@@ -323,7 +333,7 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
-    uint64_t owed = session->outstanding;
+    uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
     bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
     if (waits && outlive(session, line))
         return;
@@ -336,6 +346,8 @@ static void lost(struct session *session, const char *why)
     }
     for (uint64_t i = 0; i < owed; i++)
         client_append_text(client, line);
+    if (client->doomed)
+        return;
     if (kept)
         client_close_after_reply(client); // its transaction or subscription is gone
     else if (reask)
@@ -352,23 +364,29 @@ static enum quota quota_of(const struct command *command)
                : QUOTA_TRANSACTIONS;
 }
 
+static void leave_multi(struct session *session)
+{
+    session->in_multi = session->watching = false;
+    session->multi_selects = session->multi_subscribes = false;
+}
+
 // What the command does to the connection's state, as it passes.
 static void note_command(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
     int64_t db;
+    session->flushes |= (parsed->command->flags & COMMAND_FLUSH) != 0;
     switch (parsed->command->id) {
     case COMMAND_MULTI:
         session->in_multi = true;
-        session->multi_db = client->identity.db;
         return;
     case COMMAND_EXEC:
-        client->identity.db = session->in_multi ? session->multi_db : client->identity.db;
-        session->unclean |= session->db != client->identity.db;
-        session->in_multi = session->watching = false;
+        session->exec_selects = session->multi_selects; // if it is carried out: see exec_answered
+        session->subscribed |= session->multi_subscribes;
+        leave_multi(session);
         return;
     case COMMAND_DISCARD:
-        session->in_multi = session->watching = false;
+        leave_multi(session);
         return;
     case COMMAND_WATCH:
         session->watching |= !session->in_multi;
@@ -379,9 +397,11 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SELECT:
         if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 && db >= 0 &&
             db < LIMIT_DBS) {
-            session->multi_db = (uint8_t)db;
-            if (!session->in_multi)
+            if (session->in_multi)
+                session->multi_db = (uint8_t)db;
+            else
                 client->identity.db = (uint8_t)db;
+            session->multi_selects |= session->in_multi;
             session->unclean = true;
         }
         return;
@@ -392,6 +412,7 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SYNC:
     case COMMAND_PSYNC:
         session->subscribed |= !session->in_multi;
+        session->multi_subscribes |= session->in_multi;
         session->monitoring |= parsed->command->id == COMMAND_MONITOR && !session->in_multi;
         session->unclean = true;
         return;
@@ -406,6 +427,16 @@ static void note_command(struct session *session, const struct parsed *parsed)
     }
 }
 
+// The one reply that the client does not want is the next to come: CLIENT REPLY waits for all before
+// it. It is fenced like any other, for the client's next read may be a hit.
+static void note_skip(struct session *session)
+{
+    if (session->client->reply_mode != REPLY_SKIP)
+        return;
+    session->skipping = true;
+    session->client->reply_mode = REPLY_ON;
+}
+
 static enum request_verdict forward(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
@@ -414,6 +445,7 @@ static enum request_verdict forward(struct session *session, const struct parsed
         return REQUEST_CLOSED;
     }
     note_command(session, parsed);
+    note_skip(session);
     session->outstanding++;
     worker_count(session->worker, METRIC_store_requests_total, 1);
     mark_dirty(session);
@@ -437,12 +469,14 @@ enum request_verdict session_request(struct client *client, const struct parsed 
 {
     struct session *session = client->session;
     enum quota quota = quota_of(parsed->command);
+    if (session->exec_selects)
+        return REQUEST_STALLED; // which database will it concern?
     if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
     if (quota == QUOTA_BLOCKING && session->quota != quota && !session->in_multi) {
-        if (session->outstanding > 0)
+        if (session->outstanding > 0 || session->held.size > 0)
             return REQUEST_STALLED;
         if (!quota_take(session, quota)) {
             refuse_quota(client, quota);
@@ -456,7 +490,8 @@ void session_reask(struct client *client, const struct parsed *parsed)
 {
     struct session *session = attach(client, QUOTA_TRANSACTIONS);
     if (session == NULL) {
-        request_reask_done(client); // attach has answered why
+        if (!client->doomed)
+            request_reask_done(client); // attach has answered why
         return;
     }
     session->reask = client->in_private = true;
@@ -486,6 +521,7 @@ void session_stream(struct client *client, struct slice head)
     client->streaming = true;
     client->last_command = parsed.command;
     note_command(session, &parsed);
+    note_skip(session);
     buf_move(&session->out, &client->in);
     session->outstanding++;
     mark_dirty(session);
@@ -520,9 +556,14 @@ bool session_full(const struct client *client)
 static void release(struct session *session, size_t count)
 {
     struct client *client = session->client;
+    size_t skipped = count < session->skipped ? count : session->skipped;
+    buf_consume(&session->held, &session->worker->blocks, skipped);
+    session->skipped -= skipped;
+    count -= skipped;
     if (count > 0)
         session->started = true;
     if (count == session->held.size) {
+        session->ready = 0;
         session->frame_released = session->frame_open;
         client_append_buf(client, &session->held);
         return;
@@ -560,8 +601,12 @@ static void release_or_fence(struct session *session)
     }
     session->fencing = true;
     session->covered = session->held.size;
+    session->covered_ready = session->ready;
     request->client = client;
     request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
+    if (session->flushes)
+        request->flags |= REQUEST_FLUSH;
+    session->flushes &= session->in_multi || session->outstanding > 0;
     request->state = REQUEST_FENCE;
     request->lane = &session->node->lanes[session->db];
     session->fence = request;
@@ -571,13 +616,18 @@ static void release_or_fence(struct session *session)
         worker_send(worker, session->node->home->index, &request->mail, MAIL_REQUEST);
 }
 
-void session_fenced(struct client *client)
+void session_fenced(struct client *client, bool failed)
 {
     struct session *session = client->session;
     if (session == NULL || !session->fencing)
         return;
     session->fencing = false;
     session->fence = NULL;
+    if (failed) {
+        client_close(client);
+        return;
+    }
+    session->ready -= session->covered_ready;
     release(session, session->covered);
     if (client->doomed)
         return;
@@ -586,22 +636,39 @@ void session_fenced(struct client *client)
         end_if_done(session);
 }
 
+// EXEC behind a queued SELECT: an error or a null says that nothing of it was carried out.
+static void exec_answered(struct session *session)
+{
+    session->exec_selects = false;
+    if (session->scan.top_type == '*' && session->scan.top_count >= 0)
+        session->client->identity.db = session->multi_db;
+}
+
 static void frame_done(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     bool push = session->scan.top_type == '>';
-    if (!push && session->outstanding > 0)
+    session->skipping &= push;
+    if (!push && session->outstanding > 0) {
         session->outstanding--;
+        session->ready += session->held.size > 0;
+    }
+    if (!push && session->exec_selects && session->outstanding == 0)
+        exec_answered(session);
     resp_scan_init(&session->scan);
 }
 
 static bool hold(struct session *session, struct slice bytes)
 {
     struct client *client = session->client;
+    bool skip = session->skipping && session->scan.top_type != '>';
     if (session->frame_released && session->held.size == 0) {
-        client_append(client, bytes);
+        if (!skip)
+            client_append(client, bytes);
     } else if (buf_append(&session->held, &session->worker->blocks, bytes) != 0) {
         client_close(client);
+    } else if (skip) {
+        session->skipped += bytes.size;
     }
     return !client->doomed;
 }
@@ -692,6 +759,7 @@ static void session_ready(struct loop_fd *io, uint32_t events)
             return;
         }
         session->connecting = false;
+        net_set_keepalive(io->fd, 60);
     }
     if (events & LOOP_WRITE)
         mark_dirty(session);
@@ -713,6 +781,11 @@ void session_drained(struct client *client)
 bool session_waits(const struct client *client)
 {
     return client->session->blocking || client->session->subscribed;
+}
+
+bool session_kept(const struct client *client)
+{
+    return client->session != NULL && keeps(client->session);
 }
 
 bool session_in_multi(const struct client *client)
@@ -765,6 +838,14 @@ void sessions_flush(struct worker *worker)
         session->dirty = false;
         flush(session);
     }
+}
+
+// About once a second for each client: a store that can't be reached, without a word why.
+void session_tick(struct client *client)
+{
+    struct session *session = client->session;
+    if (session->connecting && session->worker->now_ns > session->deadline_ns)
+        lost(session, "connect-timeout");
 }
 
 void sessions_tick(struct worker *worker)

@@ -24,10 +24,12 @@ void session_stream(struct client *client, struct slice head);
 size_t session_stream_input(struct client *client, struct slice bytes);
 bool session_full(const struct client *client); // no more input now
 
-// A fence that the client's session waited for has been answered.
-void session_fenced(struct client *client);
+// A fence that the client's session waited for has been answered, or there was no memory for one:
+// then what is held must not be shown, and the client is closed.
+void session_fenced(struct client *client, bool failed);
 // Would nobody miss the reply if the client has gone (blocked, subscribed)?
 bool session_waits(const struct client *client);
+bool session_kept(const struct client *client); // by MULTI, WATCH or a subscription
 bool session_in_multi(const struct client *client);
 bool session_subscribed(const struct client *client); // or MONITOR: stays until the client goes
 bool session_pending(const struct client *client);    // replies are to come
@@ -35,6 +37,8 @@ bool session_pending(const struct client *client);    // replies are to come
 void session_abandon(struct client *client);
 // The client's output has room again.
 void session_drained(struct client *client);
+
+void session_tick(struct client *client);
 
 void sessions_flush(struct worker *worker);
 void sessions_tick(struct worker *worker);

@@ -25,9 +25,9 @@ static int map_scratch(struct worker *worker)
     const struct config *config = &worker->settings->config;
     worker->join_room = config->client_buffer_bytes + LIMIT_LANE_REQUEST;
     worker->convert_room = 2 * worker->join_room + 64;
-    worker->out_room = worker->join_room;
+    worker->out_room = worker->join_room + OUT_SHARED_BYTES;
     worker->inline_room = 8 * LIMIT_INLINE_BYTES + 64;
-    size_t bytes = LIMIT_READ_SCRATCH + 3 * LIMIT_LANE_REQUEST + 3 * worker->join_room +
+    size_t bytes = LIMIT_READ_SCRATCH + ARRIVALS * CLIENT_READ_BYTES + OUT_SHARED_BYTES + 3 * LIMIT_LANE_REQUEST + 3 * worker->join_room +
                    worker->convert_room + worker->inline_room;
     uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -43,6 +43,7 @@ static int map_scratch(struct worker *worker)
     worker->out = worker->turn_scratch + worker->join_room;
     worker->convert = worker->out + worker->out_room;
     worker->inline_scratch = worker->convert + worker->convert_room;
+    worker->arrival_scratch = worker->inline_scratch + worker->inline_room;
     return 0;
 }
 
@@ -63,7 +64,7 @@ int worker_init(struct worker *worker, struct proxy *proxy, unsigned index)
     worker->proxy = proxy;
     worker->index = index;
     worker_take_settings(worker);
-    worker->header_guess = 5;
+    worker->header_size = resp_put_header(worker->header, '$', 0);
     int failed = map_scratch(worker);
     if (failed || (failed = loop_create(&worker->loop)) != 0)
         return failed;
@@ -169,6 +170,7 @@ int worker_step(struct worker *worker, int timeout_ms)
 {
     worker_take_settings(worker);
     int ran = loop_poll(worker->loop, timeout_ms);
+    clients_serve(worker);
     take_mail(worker);
     clients_resume(worker);
     sessions_flush(worker);
@@ -289,6 +291,7 @@ static void cron(struct loop_timer *timer, uint64_t now_ns)
             node_cron(&worker->proxy->node[i]);
     }
     sessions_tick(worker);
+    clients_relieve(worker);
     loop_timer_set(worker->loop, timer, now_ns + CLOCK_MS(CRON_MS));
 }
 

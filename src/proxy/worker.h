@@ -10,7 +10,10 @@
 #include "proxy/client.h"
 #include "proxy/request.h"
 
-enum { PARSE_BATCH = 16 };
+enum {
+    PARSE_BATCH = 8, // requests parsed ahead: more prefetches than that the processor drops
+    ARRIVALS = 8,    // sockets read ahead of being served
+};
 
 enum mail_kind {
     MAIL_REQUEST,  // to the node's thread: a request for its lane
@@ -24,6 +27,12 @@ struct client_mail { // a connection on its way, in a block of its own
     struct mail mail;
     struct block *block;
     struct client_identity identity;
+};
+
+struct arrival { // what a socket gave, not yet served
+    struct client *client;
+    struct slice bytes; // in arrival_scratch
+    uint64_t hash;      // of the first request's key, 0 when not known
 };
 
 enum latency_source { LATENCY_CACHE, LATENCY_STORE, LATENCY_SOURCES };
@@ -58,15 +67,24 @@ struct worker {
     uint8_t *turn_scratch;  // join_room: a reply that waited for its turn
     uint8_t *inline_scratch; // inline_room: an inline request rewritten as RESP
     uint8_t *convert;       // convert_room: RESP3 to RESP2
-    uint8_t *out;           // out_room: replies for out_client being composed
+    uint8_t *out;           // out_room: replies composed in this round, see client.c
     size_t join_room, out_room, convert_room, inline_room, scratch_bytes;
     void *scratch;
-    size_t out_size;
+    size_t out_size, out_begin; // used; where out_client's replies begin
     struct client *out_client;
-    size_t header_guess;     // bytes of the last hit's bulk header
+    // The bulk header of the last hit: most values of a workload have one size.
+    uint32_t header_value;
+    size_t header_size;
+    uint8_t header[RESP_HEAD_ROOM];
+    // The last command's name as received, and what it was: most requests of a burst are alike.
+    uint64_t memo_name;
+    const struct command *memo_command;
     uint64_t hit_age_bytes;  // of the last hit
     uint8_t mget_scope[1];
     struct parsed batch[PARSE_BATCH];
+    struct arrival arrivals[ARRIVALS];
+    unsigned arrival_count;
+    uint8_t *arrival_scratch; // ARRIVALS times what one read may give
 
     struct metrics metrics;
     _Atomic uint32_t client_count;

@@ -158,10 +158,10 @@ static long parse_array(struct resp_request *out, struct slice bytes,
     if (count < 0)
         count = 0;
 
-    struct slice argv[RESP_ARGS], beyond;
+    struct slice beyond;
     for (int64_t i = 0; i < count; i++) {
         uint8_t got = 0;
-        struct slice *arg = i < RESP_ARGS ? &argv[i] : &beyond;
+        struct slice *arg = i < RESP_ARGS ? &out->argv[i] : &beyond;
         at = parse_argument(arg, bytes, (size_t)at, bounds, &got, need);
         if (__builtin_expect(at <= 0, 0)) {
             if (at == RESP_ERR_EXPECTED_BULK)
@@ -172,8 +172,6 @@ static long parse_array(struct resp_request *out, struct slice bytes,
     out->frame = (struct slice){bytes.data, (size_t)at};
     out->argc = (uint32_t)count;
     out->is_inline = false;
-    for (int64_t i = 0; i < count && i < RESP_ARGS; i++)
-        out->argv[i] = argv[i];
     return at;
 }
 

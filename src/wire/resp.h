@@ -3,7 +3,7 @@
 // length is bounded, every function total.
 //
 // Verdicts: > 0 bytes consumed, 0 more bytes are needed, < 0 malformed (an enum resp_error).
-// Outputs are untouched unless the verdict is > 0.
+// Outputs are untouched unless the verdict is > 0 (a request's argv excepted).
 //
 // Source: redis 7.0 networking.c (processInlineBuffer, processMultibulkBuffer), the RESP3 text.
 #include "base/limits.h"

@@ -127,7 +127,7 @@ def test_admin_commands_no(fleet):
 @pytest.mark.skipif(sanitized(), reason="a sanitizer's own memory is not weir's")
 def test_config_set_memory_grows_and_shrinks(fleet):
     mb = 1 << 20
-    rig = Rig(fleet, memory="48mb")
+    rig = Rig(fleet, memory="64mb")
     client, direct = rig.client(), rig.direct()
     keys = [f"k{n}" for n in range(3000)]
     for start in range(0, len(keys), 500):
@@ -142,18 +142,18 @@ def test_config_set_memory_grows_and_shrinks(fleet):
         return rig.weir.metric("cache_item_bytes")
 
     read_all()
-    assert rig.weir.rss_bytes() <= 48 * mb
+    assert rig.weir.rss_bytes() <= 64 * mb
     small = items()
-    assert client("CONFIG", "SET", "weir-memory", "96mb") == "OK"
+    assert client("CONFIG", "SET", "weir-memory", "128mb") == "OK"
     read_all()
     read_all()
     assert items() > 2 * small
-    assert 70 * mb < rig.weir.rss_bytes() <= 96 * mb
-    assert client("CONFIG", "SET", "weir-memory", "48mb") == "OK"
-    wait_until(lambda: rig.weir.rss_bytes() <= 48 * mb, "the memory to be given back")
-    assert client("CONFIG", "GET", "weir-memory")[1] == b"48mb"
+    assert 100 * mb < rig.weir.rss_bytes() <= 128 * mb
+    assert client("CONFIG", "SET", "weir-memory", "64mb") == "OK"
+    wait_until(lambda: rig.weir.rss_bytes() <= 64 * mb, "the memory to be given back")
+    assert client("CONFIG", "GET", "weir-memory")[1] == b"64mb"
     read_all()
-    assert rig.weir.rss_bytes() <= 48 * mb
+    assert rig.weir.rss_bytes() <= 64 * mb
     direct("SET", "k0", "new")
     eventually(lambda: client("GET", "k0"), b"new")
 

@@ -32,6 +32,7 @@ struct pending {
     unsigned argument;  // db, protocol, f key
     char text[48];      // PING's, an item
     uint64_t invoke_ns;
+    uint8_t client;
 };
 
 enum flow { FLOW_NONE, FLOW_WATCH, FLOW_READ, FLOW_MULTI, FLOW_QUEUE };
@@ -150,6 +151,7 @@ static struct pending *pending_new(struct client *c, enum request_kind kind)
     memset(p, 0, sizeof *p);
     p->kind = kind;
     p->invoke_ns = world_now();
+    p->client = (uint8_t)c->id;
     return p;
 }
 
@@ -624,7 +626,7 @@ static void record(struct fleet *f, struct pending *p, bool unknown)
         return;
     struct op op = {.kind = p->kind == R_FLUSHDB ? OP_FLUSHDB
                             : p->kind == R_FLUSHALL ? OP_FLUSHALL : OP_SWAPDB,
-                    .client = p->effect[0].op.client, .db = (uint8_t)p->argument,
+                    .client = p->client, .db = (uint8_t)p->argument,
                     .unknown = unknown, .invoke_ns = p->invoke_ns, .response_ns = world_now()};
     history_add_all(f->history, &op);
 }
@@ -803,10 +805,25 @@ static bool take_good(struct fleet *f, struct client *c, struct pending *p, cons
     }
 }
 
+static void trace_reply(const struct client *c, const struct pending *p, const struct reply *r)
+{
+    if (getenv("SIM_OPS") == NULL)
+        return;
+    fprintf(stderr, "%llu.%06llu c%u db%u sent %llu.%06llu kind %d",
+            (unsigned long long)world_now() / 1000000, (unsigned long long)world_now() % 1000000,
+            c->id, c->db, (unsigned long long)p->invoke_ns / 1000000,
+            (unsigned long long)p->invoke_ns % 1000000, (int)p->kind);
+    for (unsigned i = 0; i < p->effects; i++)
+        fprintf(stderr, " %s:%s", op_names[p->effect[i].op.kind], p->effect[i].reg);
+    fprintf(stderr, " -> %c%.*s\n", r->type, (int)(r->size < 40 ? r->size : 40),
+            r->data != NULL ? (const char *)r->data : "");
+}
+
 static void take_reply(struct fleet *f, struct client *c)
 {
     struct pending *p = &c->pending[c->first];
     const struct reply *r = &f->tree.node[0];
+    trace_reply(c, p, r);
     c->first = (c->first + 1) % PENDING;
     c->count--;
     f->replies++;

@@ -7,7 +7,7 @@
 // at any time in the window in which its store may have counted it as expired.
 #include "history.h"
 
-enum { MAX_REGISTERS = 256, MAX_UNKNOWN = 60, STATES_MAX = 400000 };
+enum { MAX_REGISTERS = 256, MAX_UNKNOWN = 60, STATES_MAX = 150000 };
 
 const char *const op_names[OP_KINDS] = {
     "GET",  "SET",    "SETPX", "SETNX", "SETXX",      "DEL",     "INCR",     "APPEND", "EXISTS",

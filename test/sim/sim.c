@@ -30,7 +30,8 @@ struct run {
     struct history *history;
     struct fleet *fleet;
     uint64_t fault_end_ns;   // of a black hole, refusals or missing blocks under way
-    uint64_t splits_seen;
+    uint64_t splits_seen, activity_seen;
+    unsigned idle;           // steps in a row in which nothing happened
 };
 
 struct totals {
@@ -77,8 +78,10 @@ static void everybody(struct run *run)
     redis_step(run->redis);
     for (unsigned i = 0; i < HISTORY_CLIENTS; i++)
         fleet_step(run->fleet);
-    if (world_activity() != before)
+    if (world_activity() != before) {
+        world_advance(world_below(20000));
         return;
+    }
     uint64_t next = min64(world_next_event(), fleet_next_event(run->fleet));
     next = min64(next, redis_next_event(run->redis));
     if (run->fault_end_ns != 0)
@@ -99,7 +102,9 @@ static void somebody(struct run *run)
         redis_step(run->redis);
     else
         fleet_step(run->fleet);
-    if (world_chance(60))
+    run->idle = world_activity() == run->activity_seen ? run->idle + 1 : 0;
+    run->activity_seen = world_activity();
+    if (run->idle > 10 || world_chance(30))
         everybody(run);
 }
 
@@ -251,7 +256,10 @@ static unsigned close_all(struct run *run, struct totals *totals)
         for (unsigned i = 0; i < 2000 && subject_leaks(run->subject, nowhere) != 0; i++)
             everybody(run);
         fclose(nowhere);
-        found += subject_leaks(run->subject, stderr);
+        if (subject_leaks(run->subject, stderr) != 0) {
+            found++;
+            subject_print(run->subject, stderr);
+        }
         totals->hits += subject_hits(run->subject);
         subject_destroy(run->subject);
     }

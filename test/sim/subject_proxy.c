@@ -143,9 +143,17 @@ void subject_print(struct subject *subject, FILE *out)
     for (unsigned n = 0; n < proxy->nodes; n++)
         for (unsigned l = 0; l < LIMIT_DBS; l++) {
             const struct lane *lane = &proxy->node[n].lanes[l];
-            if (lane->state != LANE_UNUSED)
-                fprintf(out, "lane db %u state %d in flight %u out %zu tracking %d fd %d\n", lane->db,
-                        (int)lane->state, lane->in_flight, lane->out.size, lane->tracking,
-                        lane->io.fd);
+            if (lane->state == LANE_UNUSED)
+                continue;
+            unsigned waiting = 0;
+            for (const struct request *r = lane->wait_first; r != NULL; r = r->lane_next)
+                waiting++;
+            fprintf(out, "lane db %u state %d in flight %u waiting %u out %zu tracking %d fd %d "
+                         "deadline in %lld ms\n",
+                    lane->db, (int)lane->state, lane->in_flight, waiting, lane->out.size,
+                    lane->tracking, lane->io.fd,
+                    lane->timer.deadline_ns == 0
+                        ? -1
+                        : (long long)(lane->timer.deadline_ns - world_now()) / 1000000);
         }
 }

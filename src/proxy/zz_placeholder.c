@@ -1,1 +1,0 @@
-extern int weir_placeholder_proxy; int weir_placeholder_proxy;
