@@ -128,7 +128,7 @@ static inline enum seen look_at(const struct shard *shard, word *at, uint64_t sl
     const struct segment *segment = segment_of(shard, offset);
     uint64_t sequence = atomic_load_explicit(&segment->sequence, memory_order_acquire);
     uint64_t again = atomic_load_explicit(at, memory_order_acquire);
-    if (((again ^ slot) & ~SLOT_FREQUENCY) != 0)
+    if (((again ^ slot) & ~SLOT_FREQUENCY) != 0 || sequence == 0)
         return SEEN_CHANGED;
     struct entry entry;
     enum seen seen = read_entry(shard, offset, segment, look, &entry);

@@ -10,9 +10,10 @@
 // segment is filled to its end (but for a header, key and scope, which stay together).
 //
 // Invariants:
-// - A segment's sequence changes before the segment is written again. A reader that finds it
-//   unchanged after its copy, and the slot too, has copied one live entry: had the entry gone on in
-//   segments that were freed meanwhile, its first segment would have been freed before them.
+// - A segment's sequence is 0 while it is free and new for each use, so it changes before the
+//   segment is written again. A reader that finds it unchanged after its copy, and the slot too,
+//   has copied one live entry: had the entry gone on in segments that were freed meanwhile, its
+//   first segment would have been freed before them.
 // - span(queue) counts all bytes of its segments but those before the cursor and the unwritten end
 //   of the newest. The limit bounds the spans, SEGMENT_SLACK covers the rest.
 //
@@ -50,6 +51,7 @@ static void segment_free(struct shard *shard, int32_t number)
     uint64_t dead = atomic_load_explicit(&shard->dead_bytes, memory_order_relaxed);
     atomic_store_explicit(&shard->dead_bytes, dead - segment->dead_words * 8U, memory_order_relaxed);
     segment->dead_words = 0;
+    atomic_store_explicit(&segment->sequence, 0, memory_order_release);
     link(shard, number, shard->free_segment);
     shard->free_segment = number;
     shard->free_count++;

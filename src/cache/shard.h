@@ -38,7 +38,7 @@ enum {
 #define SLOT_OFFSET 0xffffffffULL
 
 struct segment { // of the log; what readers need first
-    // Unique for each use of the segment: changes before the segment is written again.
+    // Unique for each use of the segment, 0 while it is free.
     _Atomic uint64_t sequence;
     _Atomic uint64_t base_ms; // of its entries' expiries; 0 while not chosen
     _Atomic int32_t next;     // towards the newest, or the next free one
