@@ -9,6 +9,8 @@
 //            │ (tables 0)    │                  │           │ 1     │ 2     │ heads    │   │
 //            └───────────────┴──────────────────┴ ─ ─ ─ ─ ─ ┴ ─ ─ ─ ┴ ─ ─ ─ ┴──────────┴ ─ ┘
 //              └── populated, huge pages ───────┘ └── address space only ──┘
+//            A place that once held index slots never holds anything else but zeros: a reader may
+//            come late.
 //   slot     │ 1 │ tag (28) │ main │ frequency (2) │ offset in the log / 8 (32) │     0 is free
 //
 // Who may touch what: a field is either constant, or atomic and read by anybody, or `locked`:
@@ -63,14 +65,17 @@ struct ghosts {
 };
 
 struct shard {
-    // Read by every get.
+    // Read by every get: one cache line.
     _Atomic uint64_t index; // first line, counted from the mapping's start (32) | home lines (32)
     word *log;
     struct segment *segments;
-    uint32_t segment_shift;
-    _Atomic uint64_t sequence; // segments taken so far
+    _Atomic uint64_t sequence; // the last one given to a segment
     const uint8_t *mapping;
-    uint64_t shard_count;
+    uint32_t shard_count;
+    uint32_t segment_shift; // log2 of a segment's bytes
+    uint32_t word_shift;    // and of its words
+    uint32_t word_mask;
+    uint32_t age_shift; // from segments to bytes of all shards
 
     // Under the lock, and read by cache_stats.
     _Alignas(64) _Atomic uint32_t lock;
@@ -88,12 +93,12 @@ struct shard {
 };
 
 struct layout { // offsets within a shard's address space, and how much may be populated there
-    uint64_t tables[TABLE_AREAS];
+    uint64_t index[TABLE_AREAS], ghosts[TABLE_AREAS];
     uint64_t log, segments, stride;
 };
 
 struct sizes { // what a shard makes of its share of the bytes
-    uint64_t home_lines, index_bytes, ghost_sets, ghost_bytes, tables_bytes;
+    uint64_t home_lines, index_bytes, ghost_sets, ghost_bytes; // whole pages
     uint32_t segments;
     uint64_t log_bytes, segments_bytes;
     uint64_t limit; // of both logs

@@ -124,7 +124,7 @@ static void step_get(struct model *m, uint32_t key, uint32_t scope)
     assert_true(hit.expires_ms == twin->expires_ms);
     assert_int_equal(verdict == CACHE_NO_ROOM, hit.size > room);
     assert_true(cache_still(m->cache, &name.ref, hit.position));
-    assert_false(cache_still(m->cache, &name.ref, hit.position + 8));
+    assert_false(cache_still(m->cache, &name.ref, hit.position + (1ULL << 32)));
     if (verdict == CACHE_NO_ROOM)
         return;
     fill(m->value, twin->size, twin->value_seed);
