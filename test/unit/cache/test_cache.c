@@ -268,7 +268,7 @@ static void test_describe(void **state)
     assert_int_equal(cache_describe(cache, &ref, &info), WEIR_ENOENT);
     assert_false(info.ghost);
     for (int i = 0; i < 100; i++) { // ghosts are remembered in proportion to what is stored
-        char filler[16];
+        char filler[24];
         snprintf(filler, sizeof(filler), "filler:%d", i);
         put(cache, filler, "x");
     }
