@@ -42,7 +42,8 @@ static void lookup_batch(struct worker *worker, const uint32_t *ids)
     uint8_t value[VALUE];
     struct cache_hit hit;
     for (int i = 0; i < BATCH; i++) {
-        refs[i] = (struct cache_ref){.key = slice_of(bench->keys[ids[i]], bench->key_sizes[ids[i]])};
+        uint32_t id = ids[i];
+        refs[i] = (struct cache_ref){.key = slice_of(bench->keys[id], bench->key_sizes[id])};
         refs[i].hash = hash_key(refs[i].key);
         cache_prefetch(bench->cache, refs[i].hash);
     }

@@ -3,7 +3,7 @@
 //   grow     populate tables and log ─► [lock] new index, more free segments [unlock] ─► old tables
 //            go back
 //   shrink   [lock] evict a slice [unlock] … ─► [lock] move the segments beyond the new end into
-//            free ones before it; new index [unlock] ─► the end of the log and the old tables go back
+//            free ones before it; new index [unlock] ─► the log's end and the old tables go back
 //
 // No entry is lost but those evicted to fit the smaller limit. Ghosts are forgotten. Readers never
 // wait: what is given back stays mapped and reads as zeros, which no validation passes.

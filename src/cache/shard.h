@@ -61,6 +61,8 @@ struct ghosts {
     uint32_t sets;   // of GHOST_WAYS fingerprints
     uint32_t unit;   // additions per tick of the age
     uint64_t clock;  // additions
+    uint64_t tail;   // the oldest that counts, in additions × 256
+    uint64_t live;   // between tail and clock, those taken excepted
     uint32_t *table; // in the mapping
 };
 
@@ -271,13 +273,13 @@ uint64_t map_share(const struct cache *cache, size_t bytes);
 
 // --- ghost.c: under the lock
 void ghost_init(struct ghosts *ghosts, void *table, uint32_t sets);
-void ghost_add(struct ghosts *ghosts, uint64_t hash);
-// Is the hash among the last `window` additions?
-bool ghost_has(const struct ghosts *ghosts, uint64_t hash, uint64_t window);
+// Remembers a hash, and so many in all.
+void ghost_add(struct ghosts *ghosts, uint64_t hash, uint64_t capacity);
+bool ghost_has(const struct ghosts *ghosts, uint64_t hash);
 // The same, and forgets it.
-bool ghost_take(struct ghosts *ghosts, uint64_t hash, uint64_t window);
+bool ghost_take(struct ghosts *ghosts, uint64_t hash);
 // S3-FIFO remembers nine ghosts for ten objects.
-static inline uint64_t ghost_window(const struct shard *shard)
+static inline uint64_t ghost_capacity(const struct shard *shard)
 {
     return atomic_load_explicit(&shard->items, memory_order_relaxed) * 9 / 10;
 }

@@ -87,7 +87,8 @@ static inline void store_tail(uint8_t *to, uint64_t value, size_t count)
 }
 
 // Less than eight bytes that need not end a word, for words_read.
-static __attribute__((noinline, unused)) void words_read_few(uint8_t *to, const word *from, size_t skip, size_t count)
+static __attribute__((noinline, unused)) void words_read_few(uint8_t *to, const word *from,
+                                                              size_t skip, size_t count)
 {
     size_t part = count < 8 - skip ? count : 8 - skip;
     store_tail(to, word_load(from) >> (8 * skip), part);
@@ -96,7 +97,8 @@ static __attribute__((noinline, unused)) void words_read_few(uint8_t *to, const 
 }
 
 // Copies `count` bytes out of the words at `from`, beginning at byte `skip` < 8 of the first.
-static __attribute__((noinline, unused)) void words_read(uint8_t *to, const word *from, size_t skip, size_t count)
+static __attribute__((noinline, unused)) void words_read(uint8_t *to, const word *from,
+                                                          size_t skip, size_t count)
 {
     if (__builtin_expect(count < 8, 0)) {
         words_read_few(to, from, skip, count);
@@ -198,6 +200,7 @@ HOT_INLINE bool words_equal(const word *at, size_t skip, const uint8_t *bytes, s
     if (count == 0)
         return true;
     // The last bytes: with those before them they fill a word.
-    uint64_t ours = long_enough ? load64(bytes + count - 8) : load_tail(bytes, count) << (64 - 8 * count);
-    return ((word_load(at) << (64 - 8 * count)) ^ ours) >> (64 - 8 * count) == 0;
+    size_t drop = 64 - 8 * count;
+    uint64_t ours = long_enough ? load64(bytes + count - 8) : load_tail(bytes, count) << drop;
+    return (word_load(at) << drop ^ ours) >> drop == 0;
 }

@@ -14,11 +14,11 @@ static uint64_t hash_of(uint64_t i)
     return x ^ x >> 31;
 }
 
-static uint64_t remembered(const struct ghosts *ghosts, uint64_t from, uint64_t to, uint64_t window)
+static uint64_t remembered(const struct ghosts *ghosts, uint64_t from, uint64_t to)
 {
     uint64_t count = 0;
     for (uint64_t i = from; i < to; i++)
-        count += ghost_has(ghosts, hash_of(i), window);
+        count += ghost_has(ghosts, hash_of(i));
     return count;
 }
 
@@ -30,12 +30,12 @@ static void test_remembers_the_window(void **state)
     const uint64_t window = ROOM * 9 / 10;
     ghost_init(&ghosts, table, SETS);
     for (uint64_t i = 0; i < 20 * ROOM; i++) { // ages wrap meanwhile
-        ghost_add(&ghosts, hash_of(i));
+        ghost_add(&ghosts, hash_of(i), window);
         if (i < ROOM || i % 1000 != 0)
             continue;
-        assert_true(remembered(&ghosts, i + 1 - window, i + 1, window) > window * 88 / 100);
-        assert_true(remembered(&ghosts, i + 1 - window / 4, i + 1, window) > window / 4 * 97 / 100);
-        assert_true(remembered(&ghosts, 0, i - window, window) < 12); // chance, 20 bits
+        assert_true(remembered(&ghosts, i + 1 - window, i + 1) > window * 88 / 100);
+        assert_true(remembered(&ghosts, i + 1 - window / 4, i + 1) > window / 4 * 97 / 100);
+        assert_true(remembered(&ghosts, 0, i - window) < 12); // chance, 20 bits
     }
     free(table);
 }
@@ -46,11 +46,10 @@ static void test_taking_forgets(void **state)
     struct ghosts ghosts;
     uint32_t *table = calloc(ROOM, sizeof(*table));
     ghost_init(&ghosts, table, SETS);
-    ghost_add(&ghosts, hash_of(1));
-    assert_false(ghost_take(&ghosts, hash_of(2), 100));
-    assert_false(ghost_take(&ghosts, hash_of(1), 0));
-    assert_true(ghost_take(&ghosts, hash_of(1), 100));
-    assert_false(ghost_take(&ghosts, hash_of(1), 100));
+    ghost_add(&ghosts, hash_of(1), 100);
+    assert_false(ghost_take(&ghosts, hash_of(2)));
+    assert_true(ghost_take(&ghosts, hash_of(1)));
+    assert_false(ghost_take(&ghosts, hash_of(1)));
     free(table);
 }
 
@@ -61,11 +60,27 @@ static void test_adding_again_renews(void **state)
     uint32_t *table = calloc(ROOM, sizeof(*table));
     ghost_init(&ghosts, table, SETS);
     for (uint64_t i = 0; i < 1000; i++) {
-        ghost_add(&ghosts, hash_of(7777777));
-        ghost_add(&ghosts, hash_of(i));
+        ghost_add(&ghosts, hash_of(7777777), 1000);
+        ghost_add(&ghosts, hash_of(i), 1000);
     }
-    assert_true(ghost_has(&ghosts, hash_of(7777777), 10));
-    assert_false(ghost_has(&ghosts, hash_of(0), 1000));
+    assert_true(ghost_has(&ghosts, hash_of(7777777)));
+    assert_false(ghost_has(&ghosts, hash_of(0)));
+    free(table);
+}
+
+// A ghost that was taken makes room for an older one.
+static void test_taken_ghosts_make_room(void **state)
+{
+    (void)state;
+    struct ghosts ghosts;
+    uint32_t *table = calloc(ROOM, sizeof(*table));
+    ghost_init(&ghosts, table, SETS);
+    for (uint64_t i = 0; i < 2000; i++) {
+        ghost_add(&ghosts, hash_of(i), 1000);
+        if (i % 2 != 0)
+            assert_true(ghost_take(&ghosts, hash_of(i)));
+    }
+    assert_in_range(remembered(&ghosts, 0, 2000), 950, 1010);
     free(table);
 }
 
@@ -75,6 +90,7 @@ int main(void)
         cmocka_unit_test(test_remembers_the_window),
         cmocka_unit_test(test_taking_forgets),
         cmocka_unit_test(test_adding_again_renews),
+        cmocka_unit_test(test_taken_ghosts_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

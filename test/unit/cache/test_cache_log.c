@@ -126,7 +126,7 @@ static void test_headers(void **state)
     (void)state;
     struct entry entries[] = {
         {.expires_ms = 5000, .stamp = 1, .key_size = 3, .value_size = 9, .kind = 2},
-        {.expires_ms = UINT64_MAX, .stamp = UINT32_MAX, .key_size = 255, .value_size = (1 << 21) - 1},
+        {.expires_ms = UINT64_MAX, .stamp = UINT32_MAX, .key_size = 255, .value_size = 2097151},
         {.expires_ms = 0, .key_size = LIMIT_CACHE_KEY, .value_size = LIMIT_CACHE_VALUE, .kind = 1},
         {.expires_ms = 1ULL << 33, .scope_size = LIMIT_CACHE_SCOPE, .value_size = 1},
         {.expires_ms = (1ULL << 31) + 4000, .key_size = 1},
