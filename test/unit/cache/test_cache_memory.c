@@ -22,10 +22,10 @@ static uint64_t rss_bytes(void)
 // Sanitizers keep memory of their own for each byte.
 #ifdef WEIR_SANITIZED
 #define ALLOWED (16UL << 30)
-enum { ROUNDS = 500 };
+enum { ROUNDS = 200, FILLS = 5000 };
 #else
 #define ALLOWED (2 * MIB)
-enum { ROUNDS = 20000 };
+enum { ROUNDS = 20000, FILLS = 100000 };
 #endif
 
 static uint64_t random_next(uint64_t *random)
@@ -59,7 +59,7 @@ static void test_shifting_sizes_stay_within_the_bound(void **state)
     assert_int_equal(cache_create(&cache, &options), 0);
     for (int phase = 0; phase < 16; phase++) {
         size_t size = 16UL << 2 * (phase < 8 ? phase : 15 - phase);
-        for (size_t i = 0; i < ROUNDS && i * size < 512 * MIB; i++)
+        for (size_t i = 0; i < ROUNDS && i * size < 32UL * ROUNDS * 1024; i++)
             churn(cache, &random, bytes, 1 + random_next(&random) % size * 2 % MIB);
         uint64_t rss = rss_bytes() - before;
         peak = rss > peak ? rss : peak;
@@ -74,7 +74,7 @@ static void fill(struct cache *cache)
 {
     static const uint8_t value[1000] = {1};
     uint64_t random = 1;
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < FILLS; i++)
         churn(cache, &random, value, sizeof(value));
 }
 
