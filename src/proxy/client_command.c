@@ -1,4 +1,6 @@
-// CLIENT and its subcommands, about weir's own clients. LIST and KILL concern all threads: the
+// CLIENT and its subcommands, about weir's own clients.
+//
+// A client is its thread's: no other may look at it. LIST and KILL concern all threads: the
 // request itself travels from worker to worker as a message, and each adds what it knows.
 #include "base/err.h"
 #include "proxy/client.h"
