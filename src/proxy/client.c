@@ -384,6 +384,10 @@ static void after_flush(struct client *client)
         return;
     if (client->session != NULL)
         session_drained(client);
+    if (client->holds > 0 && !client_throttled(client))
+        request_turns(client); // what was to be asked again when there is room
+    if (client->doomed)
+        return;
     bool idle = client->first == NULL && client_pending(client) == 0;
     if (idle && client->closing)
         client_close(client);

@@ -20,6 +20,8 @@
 #include "proxy/session.h"
 #include <stdio.h>
 
+enum { MUCH_PENDING = 16 * BLOCK_BYTES }; // output that counts as a backlog
+
 const char *const request_state_names[REQUEST_STATES] = {
     "queued", "sent", "joined", "marker", "fence", "reask", "done",
 };
@@ -380,11 +382,32 @@ static void deliver(struct client *client, struct request *request, struct slice
     client_append_reply(client, reply, resp3, shape_of(request));
 }
 
+static bool write_behind(const struct request *request)
+{
+    const struct request *later = request->next;
+    while (later != NULL && later->reads)
+        later = later->next;
+    return later != NULL;
+}
+
+// A client that reads more slowly than it asks: past its room, reads are asked again when there is
+// room. What can't be asked again, or has a write behind it, is kept as long as there is memory.
+static bool overflows(const struct client *client, const struct request *request, size_t size)
+{
+    size_t pending = client_pending(client);
+    return pending > MUCH_PENDING && (request->flags & REQUEST_READ) &&
+           pending + size > worker_client_room(client->worker) && !write_behind(request);
+}
+
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
 {
     struct client *client = request->worker == here ? request->client : NULL;
     if (resp3)
         request->flags |= REQUEST_RESP3;
+    if (client != NULL && overflows(client, request, reply.size)) {
+        request_return(here, request);
+        return;
+    }
     if (client != NULL && client->first == request && !request->discard) {
         request->away = false;
         set_state(request, REQUEST_DONE);
@@ -430,14 +453,6 @@ static void discard_behind(struct client *client, struct request *from)
         buf_clear(&request->reply, &client->worker->blocks);
         set_state(request, REQUEST_REASK);
     }
-}
-
-static bool write_behind(const struct request *request)
-{
-    const struct request *later = request->next;
-    while (later != NULL && later->reads)
-        later = later->next;
-    return later != NULL;
 }
 
 // What it gets for a reply when its own can't be had.
@@ -509,7 +524,8 @@ void request_returned(struct request *request)
     set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
-    if (discard || request->flags & REQUEST_LARGE || request->reply.size == 0)
+    if (discard || request->flags & REQUEST_LARGE || request->reply.size == 0 ||
+        overflows(client, request, request->reply.size))
         returned_unanswered(client, request);
     else
         set_state(request, REQUEST_DONE);
@@ -597,7 +613,7 @@ static bool take_turn(struct client *client, struct request *request)
     case REQUEST_FENCE:
         return false; // with the node's thread
     case REQUEST_REASK:
-        if (!client->in_private)
+        if (!client->in_private && !client_throttled(client))
             ask_again(client, request);
         return client->first != request && !client->doomed;
     case REQUEST_DONE:
