@@ -36,7 +36,8 @@ struct request *request_borrow(struct worker *worker, struct slice frame)
     request->worker = worker;
     request->frame_size = (uint32_t)frame.size;
     if (frame.size <= REQUEST_INLINE_BYTES) {
-        memcpy(request->frame, frame.data, frame.size);
+        if (frame.size > 0) // weir's own have none
+            memcpy(request->frame, frame.data, frame.size);
     } else if (buf_append(&request->frame_rest, &worker->blocks, frame) != 0) {
         slab_return(&worker->request_slab, request);
         return NULL;

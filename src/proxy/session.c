@@ -337,11 +337,16 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
+    if (session->skipping && session->outstanding > 0) {
+        session->outstanding--; // CLIENT REPLY SKIP: nothing is owed for it
+        session->skipping = false;
+    }
     uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
     bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
     if (waits && outlive(session, line))
         return;
     began |= waits;
+    owed -= session->skipped > 0;
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
@@ -823,7 +828,9 @@ static void session_read(struct session *session)
         session->reading = false;
         return;
     }
-    ssize_t n = net_read(session->io.fd, worker->read_scratch, READ_BYTES);
+    size_t most = worker_client_room(worker) / 2; // what is read now has to be held
+    most = most > READ_BYTES ? READ_BYTES : most < BLOCK_BYTES ? BLOCK_BYTES : most;
+    ssize_t n = net_read(session->io.fd, worker->read_scratch, most);
     worker->now_ns = clock_now_ns();
     if (n == WEIR_EAGAIN)
         return;
