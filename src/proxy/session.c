@@ -7,17 +7,20 @@
 //
 // Replies are only counted, not matched: the state that keeps a connection (MULTI, WATCH, …) changes
 // as the requests pass, and the connection is free when as many replies have come as requests were
-// sent. With a subscription or MONITOR, replies can't be counted: the connection then stays with the
-// client until the client goes.
+// sent. In RESP2 a subscription's replies can't be counted: it keeps the connection until weir's own
+// PING behind an UNSUBSCRIBE says that nothing is left. In RESP3 its acknowledgements are pushes, which
+// are no replies. MONITOR keeps the connection until the client goes.
 //
 // Bytes of a reply that began before the last fence pass at once: the store had made that reply
 // when its first byte came. So a reply of any size costs one fence.
 #include "proxy/session.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "proxy/client.h"
 #include "proxy/core.h"
+#include "proxy/subscription.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +43,7 @@ struct session {
     uint64_t covered_ready; // of them, within `covered`
     size_t covered;        // bytes of `held` that the fence under way covers
     struct request *fence; // under way
+    struct subscription subscription; // looked at while `subscribed`
     enum quota quota;
     uint32_t swallow;      // replies to weir's own first words
     uint8_t protocol, db, multi_db;
@@ -281,12 +285,12 @@ static bool keeps(const struct session *session)
 static void end_if_done(struct session *session)
 {
     struct client *client = session->client;
+    if (client->stalled && !session_pending(client))
+        client_resume(client);
     if (session->outstanding > 0 || session->held.size > 0 || session->fencing ||
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
-    if (client->stalled)
-        client_resume(client);
     if (keeps(session)) {
         if (session->broken)
             client_close_after_reply(client); // its transaction has gone with the connection
@@ -386,6 +390,24 @@ static bool fits_arity(const struct parsed *parsed)
     return arity >= 0 ? argc == (uint32_t)arity : argc == 0 || argc >= (uint32_t)-arity;
 }
 
+static bool subscribes(enum command_id id)
+{
+    return id == COMMAND_SUBSCRIBE || id == COMMAND_PSUBSCRIBE || id == COMMAND_SSUBSCRIBE;
+}
+
+static bool unsubscribes(enum command_id id)
+{
+    return id == COMMAND_UNSUBSCRIBE || id == COMMAND_PUNSUBSCRIBE || id == COMMAND_SUNSUBSCRIBE;
+}
+
+// Will it be answered by a reply, or by pushes alone?
+static bool has_reply(const struct session *session, const struct parsed *parsed)
+{
+    enum command_id id = parsed->command->id;
+    return session->protocol == 2 || session->in_multi || !fits_arity(parsed) ||
+           !(subscribes(id) || unsubscribes(id));
+}
+
 // What the command does to the connection's state, as it passes.
 static void note_command(struct session *session, const struct parsed *parsed)
 {
@@ -429,11 +451,14 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_SUBSCRIBE:
     case COMMAND_PSUBSCRIBE:
     case COMMAND_SSUBSCRIBE:
+    case COMMAND_UNSUBSCRIBE:
+    case COMMAND_PUNSUBSCRIBE:
+    case COMMAND_SUNSUBSCRIBE:
     case COMMAND_MONITOR:
     case COMMAND_SYNC:
     case COMMAND_PSYNC:
         session->subscribed |= !session->in_multi;
-        session->multi_subscribes |= session->in_multi;
+        session->multi_subscribes |= session->in_multi && !unsubscribes(parsed->command->id);
         session->monitoring |= parsed->command->id == COMMAND_MONITOR && !session->in_multi;
         session->unclean = true;
         return;
@@ -462,6 +487,26 @@ static void note_skip(struct session *session)
     session->client->reply_mode = REPLY_ON;
 }
 
+// Behind an UNSUBSCRIBE: is any subscription left? Without memory to ask, there may be.
+static void probe(struct session *session)
+{
+    uint8_t ping[SUBSCRIPTION_PING];
+    uint64_t seed[] = {(uintptr_t)session, session->worker->now_ns};
+    size_t size = subscription_probe(&session->subscription, hash_key(slice_of(seed, sizeof seed)), ping);
+    if (buf_append(&session->out, &session->worker->blocks, slice_of(ping, size)) != 0)
+        session->subscription.probing = false;
+}
+
+static void probed(struct session *session)
+{
+    session->frame_open = session->frame_released = false;
+    resp_scan_init(&session->scan);
+    if (session->subscription.channels || session->subscription.shards)
+        return;
+    session->subscribed = false;
+    session->outstanding = 0; // acknowledgements were counted as replies in RESP2
+}
+
 static enum request_verdict forward(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
@@ -471,7 +516,9 @@ static enum request_verdict forward(struct session *session, const struct parsed
     }
     note_command(session, parsed);
     note_skip(session);
-    session->outstanding++;
+    session->outstanding += has_reply(session, parsed);
+    if (unsubscribes(parsed->command->id) && !session->in_multi)
+        probe(session);
     worker_count(session->worker, METRIC_store_requests_total, 1);
     mark_dirty(session);
     return REQUEST_STARTED;
@@ -494,8 +541,8 @@ enum request_verdict session_request(struct client *client, const struct parsed 
 {
     struct session *session = client->session;
     enum quota quota = quota_of(parsed->command);
-    if (session->exec_selects)
-        return REQUEST_STALLED; // which database will it concern?
+    if (session->exec_selects || session->subscription.probing)
+        return REQUEST_STALLED; // which database will it concern? who will answer it?
     if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
     if (!keeps(session) && parsed->command->route == ROUTE_LANE)
@@ -548,7 +595,7 @@ void session_stream(struct client *client, struct slice head)
     note_command(session, &parsed);
     note_skip(session);
     buf_move(&session->out, &client->in);
-    session->outstanding++;
+    session->outstanding += has_reply(session, &parsed);
     mark_dirty(session);
 }
 
@@ -589,7 +636,7 @@ static void release(struct session *session, size_t count)
         session->started = true;
     if (count == session->held.size) {
         session->ready = 0;
-        session->frame_released = session->frame_open;
+        session->frame_released = session->frame_open && session->subscription.withheld == 0;
         client_append_buf(client, &session->held);
         return;
     }
@@ -710,6 +757,31 @@ static bool swallow(struct session *session, struct slice bytes)
     return !session->refused;
 }
 
+// Part of a frame for the client. False when the client has gone.
+static bool take_part(struct session *session, struct slice part)
+{
+    session->frame_open = true;
+    if (session->subscribed) {
+        struct slice before;
+        switch (subscription_take(&session->subscription, part, session->scan.frame_bytes,
+                                  session->scan.done, &before)) {
+        case SUBSCRIPTION_WITHHOLD:
+            return true;
+        case SUBSCRIPTION_PROBED:
+            probed(session);
+            return true;
+        case SUBSCRIPTION_SHOW:
+            if (before.size > 0 && !hold(session, before))
+                return false;
+        }
+    }
+    if (!hold(session, part))
+        return false;
+    if (session->scan.done)
+        frame_done(session);
+    return true;
+}
+
 static void session_input(struct session *session, struct slice bytes)
 {
     struct client *client = session->client;
@@ -728,11 +800,8 @@ static void session_input(struct session *session, struct slice bytes)
             }
             continue;
         }
-        session->frame_open = true;
-        if (!hold(session, part))
+        if (!take_part(session, part))
             return;
-        if (session->scan.done)
-            frame_done(session);
     }
     release_or_fence(session);
     if (!client->doomed && client->session == session)
@@ -827,8 +896,12 @@ bool session_subscribed(const struct client *client)
 
 bool session_pending(const struct client *client)
 {
-    return client->session != NULL && !client->session->subscribed &&
-           (client->session->outstanding > 0 || client->session->held.size > 0);
+    const struct session *session = client->session;
+    if (session == NULL || session->subscription.probing)
+        return session != NULL;
+    if (session->subscribed) // messages may always be held; in RESP2 weir answers nothing meanwhile
+        return session->protocol == 3 && (session->outstanding > 0 || session->ready > 0);
+    return session->outstanding > 0 || session->held.size > 0;
 }
 
 // ---- the worker's rounds -------------------------------------------------------------------------
