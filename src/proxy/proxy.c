@@ -105,7 +105,9 @@ int proxy_create(struct proxy **out, const struct config *config, char error[CON
     atomic_store(&proxy->settings, settings);
     if (!failed)
         failed = create_memory(proxy, config, error);
-    if (!failed)
+    if (failed)
+        proxy->workers = 0; // none exists yet
+    else
         failed = create_workers(proxy, error);
     if (!failed)
         failed = create_nodes(proxy, config);
@@ -127,6 +129,8 @@ void proxy_destroy(struct proxy **pointer)
 {
     struct proxy *proxy = *pointer;
     *pointer = NULL;
+    while (proxy->workers > 0 && proxy->worker[proxy->workers - 1] == NULL)
+        proxy->workers--; // it failed before they were made
     for (unsigned i = 0; i < proxy->listeners; i++)
         listener_close(&proxy->listener[i]);
     for (unsigned i = 0; i < proxy->workers; i++) {
