@@ -253,6 +253,14 @@ bool client_spill(struct client *client)
     return spill_region(client);
 }
 
+// Everything composed in this round goes before what is put into `out` now, whether its region is
+// still open or was closed for another client's.
+static void spill_all(struct client *client)
+{
+    if (!client_spill(client) && !client->doomed)
+        spill_region(client);
+}
+
 static void open_region(struct client *client)
 {
     struct worker *worker = client->worker;
@@ -300,7 +308,7 @@ void client_append(struct client *client, struct slice bytes)
         worker->out_size += bytes.size;
         return;
     }
-    client_spill(client);
+    spill_all(client);
     if (!client->doomed && !put_out(client, bytes))
         shed(client, "no buffer memory for its replies");
 }
@@ -317,7 +325,7 @@ void client_append_buf(struct client *client, struct buf *bytes)
         return;
     }
     mark_dirty(client);
-    client_spill(client);
+    spill_all(client);
     if (!client->doomed)
         buf_move(&client->out, bytes);
 }

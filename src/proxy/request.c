@@ -329,11 +329,22 @@ static bool waits_for_silence(struct client *client)
     return false;
 }
 
+static enum request_verdict start(struct client *client, const struct parsed *parsed);
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
-    const struct command *command = parsed->command;
+    enum reply_mode before = client->reply_mode;
     if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
+    enum request_verdict verdict = start(client, parsed);
+    if (verdict == REQUEST_STALLED)
+        client->reply_mode = before; // it comes again
+    return verdict;
+}
+
+static enum request_verdict start(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
         return refuse_stranger(client, parsed);
