@@ -25,6 +25,7 @@
 
 enum { FLUSH_VECTORS = 64, STUCK_SECONDS = 60 };
 enum { MUCH_OUTPUT = 16 * BLOCK_BYTES, UNREAD_MS = 100 };
+enum { LEAN_OUTSTANDING = 16 }; // requests of a client under way when memory is short
 
 static void client_ready(struct loop_fd *io, uint32_t events);
 
@@ -198,7 +199,7 @@ static struct client *worst_reader(struct worker *worker, size_t more_than, uint
 }
 
 // Adds output. When only the reserve is left, or nothing, one who holds more than this client and does
-// not read has to go first.
+// not read has to go first; if there is none, the reserve is for outputs of modest size.
 static bool put_out(struct client *client, struct slice bytes)
 {
     struct worker *worker = client->worker;
@@ -210,7 +211,8 @@ static bool put_out(struct client *client, struct slice bytes)
         struct client *worst =
             worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
         if (worst == NULL)
-            return tight && buf_append(&client->out, &worker->blocks, bytes) == 0;
+            return tight && client->out.size + bytes.size <= 4 * MUCH_OUTPUT &&
+                   buf_append(&client->out, &worker->blocks, bytes) == 0;
         shed(worst, "did not read its replies while others needed the memory");
     }
 }
@@ -420,8 +422,9 @@ void clients_flush(struct worker *worker)
 
 bool client_throttled(const struct client *client)
 {
-    return client->outstanding >= LIMIT_OUTSTANDING ||
-           (client->out.size > 0 && client->out.size > worker_client_room(client->worker) / 2);
+    size_t room = worker_client_room(client->worker);
+    uint32_t most = room == 0 ? LEAN_OUTSTANDING : LIMIT_OUTSTANDING;
+    return client->outstanding >= most || (client->out.size > 0 && client->out.size > room / 2);
 }
 
 static const struct resp_bounds *bounds_of(const struct client *client)
