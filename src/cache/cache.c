@@ -15,13 +15,13 @@ enum { WALK_SLOTS = 512 }; // slots looked at under one lock
 static void invalidate(struct shard *shard, const struct found *found)
 {
     if (entry_worth(word_load(found->slot)))
-        ghost_add(&shard->ghosts, found->hash);
+        ghost_add(&shard->ghosts, found->hash, ghost_capacity(shard));
     entry_drop(shard, found);
 }
 
 static bool take_ghost(struct shard *shard, uint64_t hash)
 {
-    bool ghost = ghost_take(&shard->ghosts, hash, ghost_window(shard));
+    bool ghost = ghost_take(&shard->ghosts, hash);
     if (ghost)
         count(&shard->ghost_hits, 1);
     return ghost;
@@ -221,7 +221,7 @@ int cache_describe(struct cache *cache, const struct cache_ref *ref, struct cach
         info->in_main = (slot & SLOT_MAIN) != 0;
         result = 0;
     } else {
-        info->ghost = ghost_has(&shard->ghosts, ref->hash, ghost_window(shard));
+        info->ghost = ghost_has(&shard->ghosts, ref->hash);
     }
     shard_unlock(shard);
     return result;

@@ -31,7 +31,7 @@ struct cache_options {
     unsigned shards;      // 0 chooses; rounded down to a power of two, fewer for small caches
     unsigned small_percent; // of the log for the small queue; 0 means 10
     bool prefault;        // MADV_POPULATE_WRITE at creation; tests may leave it off
-    unsigned item_bytes;  // expected mean of an entry in the log, which sizes index and ghosts; 0: 136
+    unsigned item_bytes;  // expected mean entry, which sizes index and ghosts; 0 means 136
     size_t log_bytes;     // caps the logs below what `bytes` allows, for benchmarks; 0: no cap
 };
 

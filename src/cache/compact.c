@@ -78,7 +78,8 @@ static bool compact_segment(struct shard *shard, struct queue *queue, int32_t nu
     struct found found;
     if (leading(shard, queue, number, &found) && !move_to_newest(shard, queue, &found))
         return false;
-    for (uint64_t at = first_bytes(shard, number); at < used_bytes(shard, number); at += entry_bytes(&found.entry))
+    uint64_t end = used_bytes(shard, number);
+    for (uint64_t at = first_bytes(shard, number); at < end; at += entry_bytes(&found.entry))
         if (index_find_offset(shard, start + at, &found) &&
             !move_to_newest(shard, queue, &found))
             return false;

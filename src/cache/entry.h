@@ -88,28 +88,38 @@ static inline void entry_encode(const struct entry *entry, uint64_t base_ms, uin
     memcpy(head + entry->head - 4, &sizes, 4);
 }
 
+static inline bool entry_is_extended(uint64_t first)
+{
+    return (int64_t)first < 0;
+}
+
+static inline void entry_decode_plain(struct entry *entry, uint64_t first, uint32_t sizes,
+                                      uint64_t base_ms)
+{
+    entry->expires_ms = base_ms + (first >> 32);
+    entry->stamp = (uint32_t)first;
+    entry->key_size = (sizes >> ENTRY_VALUE_BITS) & ((1U << ENTRY_KEY_BITS) - 1);
+    entry->scope_size = 0;
+    entry->value_size = sizes & ((1U << ENTRY_VALUE_BITS) - 1);
+    entry->head = ENTRY_HEAD;
+    entry->kind = (uint8_t)(sizes >> (ENTRY_VALUE_BITS + ENTRY_KEY_BITS)) & 3;
+}
+
 // Decodes the entry at `at`. A reader that races gets nonsense of bounded size, and finds out when
 // it validates.
 static inline void entry_decode(struct entry *entry, const word *at, uint64_t base_ms)
 {
     uint64_t first = word_load(at);
-    uint64_t expiry = (first & ~ENTRY_EXTENDED) >> 32;
-    uint32_t scope_size = 0, key_high = 0, value_high = 0;
-    entry->stamp = (uint32_t)first;
-    if (__builtin_expect((first & ENTRY_EXTENDED) != 0, 0)) {
-        uint64_t extension = word_load(++at);
-        scope_size = (uint8_t)extension;
-        key_high = (uint32_t)(uint8_t)(extension >> 8) << ENTRY_KEY_BITS;
-        value_high = (uint32_t)(uint8_t)(extension >> 16) << ENTRY_VALUE_BITS;
-        entry->expires_ms = (extension >> 24 << ENTRY_EXPIRY_BITS) | expiry;
-        entry->head = ENTRY_HEAD_EXTENDED;
-    } else {
-        entry->expires_ms = base_ms + expiry;
-        entry->head = ENTRY_HEAD;
+    if (!entry_is_extended(first)) {
+        entry_decode_plain(entry, first, (uint32_t)word_load(at + 1), base_ms);
+        return;
     }
-    uint32_t sizes = (uint32_t)word_load(at + 1);
-    entry->scope_size = scope_size;
-    entry->key_size = ((sizes >> ENTRY_VALUE_BITS) & ((1U << ENTRY_KEY_BITS) - 1)) | key_high;
-    entry->value_size = (sizes & ((1U << ENTRY_VALUE_BITS) - 1)) | value_high;
-    entry->kind = (uint8_t)(sizes >> (ENTRY_VALUE_BITS + ENTRY_KEY_BITS)) & 3;
+    uint64_t extension = word_load(at + 1);
+    uint64_t expiry = (first & ~ENTRY_EXTENDED) >> 32;
+    entry_decode_plain(entry, first, (uint32_t)word_load(at + 2), 0);
+    entry->expires_ms = (extension >> 24 << ENTRY_EXPIRY_BITS) | expiry;
+    entry->scope_size = (uint8_t)extension;
+    entry->key_size |= (uint32_t)(uint8_t)(extension >> 8) << ENTRY_KEY_BITS;
+    entry->value_size |= (uint32_t)(uint8_t)(extension >> 16) << ENTRY_VALUE_BITS;
+    entry->head = ENTRY_HEAD_EXTENDED;
 }

@@ -66,7 +66,7 @@ static enum step step_small(struct shard *shard)
             step = keep(shard, &shard->small, &found, slot & ~SLOT_FREQUENCY) ? STEP_KEPT
                                                                               : STEP_EVICTED;
         } else {
-            ghost_add(&shard->ghosts, found.hash);
+            ghost_add(&shard->ghosts, found.hash, ghost_capacity(shard));
             evict(shard, &found);
             step = STEP_EVICTED;
         }

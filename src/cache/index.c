@@ -7,7 +7,8 @@
 //
 // Hopscotch: when all 40 slots are taken, the nearest free slot behind them is brought closer by
 // moving entries forward into it, each within its own lines. A load of 0.87 then loses one insert
-// in thousands, 0.9 one in a hundred. When that fails, the entry of least use among the 40 has to go.
+// in thousands, 0.9 one in a hundred. When that fails, the entry of least use among the 40 has to
+// go.
 //
 // Entries move forward only, and the new slot is written before the old is cleared: a reader who
 // scans forward finds what was there all the time. The last PROBE_LINES - 1 lines are nobody's
@@ -90,7 +91,7 @@ static word *home_of(const struct shard *shard, uint64_t index, uint64_t slot)
     return index_home(shard, index, place_of(shard, hash).low);
 }
 
-// Moves an entry that lies before the free slot `gap` into it. Returns the slot this frees, or NULL.
+// Moves an entry that lies before the free slot `gap` into it. Returns the slot freed, or NULL.
 static word *hop(const struct shard *shard, uint64_t index, word *first, word *gap)
 {
     word *line = first + (gap - first) / LINE_SLOTS * LINE_SLOTS;

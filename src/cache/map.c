@@ -44,17 +44,16 @@ bool map_sizes(const struct cache *cache, uint64_t bytes, struct sizes *sizes)
         items = cache->options.log_bytes / item;
     struct sizes s = {0};
     s.home_lines = items * 100 / LOAD_PERCENT / LINE_SLOTS + 1;
-    s.index_bytes = (s.home_lines + PROBE_LINES - 1) * 64;
+    s.index_bytes = round_up((s.home_lines + PROBE_LINES - 1) * 64, PAGE);
     s.ghost_sets = items / GHOST_WAYS + 1;
-    s.ghost_bytes = s.ghost_sets * GHOST_WAYS * 4;
-    s.tables_bytes = round_up(s.index_bytes + s.ghost_bytes, PAGE);
-    if (bytes <= s.tables_bytes)
+    s.ghost_bytes = round_up(s.ghost_sets * GHOST_WAYS * 4, PAGE);
+    uint64_t tables = s.index_bytes + s.ghost_bytes;
+    if (bytes <= tables)
         return false;
-    uint64_t heads = round_up((bytes - s.tables_bytes) / segment * sizeof(struct segment), PAGE);
-    if (bytes <= s.tables_bytes + heads)
+    s.segments_bytes = round_up((bytes - tables) / segment * sizeof(struct segment), PAGE);
+    if (bytes <= tables + s.segments_bytes)
         return false;
-    s.segments_bytes = heads;
-    s.segments = (uint32_t)((bytes - s.tables_bytes - heads) / segment);
+    s.segments = (uint32_t)((bytes - tables - s.segments_bytes) / segment);
     s.log_bytes = s.segments * segment;
     if (s.segments < SEGMENTS_MIN)
         return false;
@@ -87,7 +86,8 @@ void map_give_back(uint8_t *at, uint64_t bytes)
 void map_account(struct cache *cache)
 {
     const struct sizes *s = &cache->sizes;
-    uint64_t shard = s->tables_bytes + s->log_bytes + s->segments_bytes, n = cache->shard_count;
+    uint64_t shard = s->index_bytes + s->ghost_bytes + s->log_bytes + s->segments_bytes;
+    uint64_t n = cache->shard_count;
     atomic_store_explicit(&cache->bytes_total, cache->heads_bytes + n * shard,
                           memory_order_relaxed);
     atomic_store_explicit(&cache->bytes_index, n * s->index_bytes, memory_order_relaxed);
@@ -128,7 +128,7 @@ static void choose_options(struct cache *cache, const struct cache_options *opti
         cache->segment_shift++;
 }
 
-// Tables 0 and the log follow each other without a gap, for the sake of huge pages.
+// Index, ghosts and log of the start follow each other without a gap, for the sake of huge pages.
 static int choose_layout(struct cache *cache)
 {
     struct layout *at = &cache->layout;
@@ -136,11 +136,16 @@ static int choose_layout(struct cache *cache)
     if (!map_sizes(cache, map_share(cache, cache->options.bytes), &cache->sizes) ||
         !map_sizes(cache, map_share(cache, cache->options.reserve_bytes), &most))
         return WEIR_ERANGE;
-    at->tables[0] = 0;
-    at->log = cache->sizes.tables_bytes;
-    at->tables[1] = round_up(at->log + most.log_bytes + HUGE, HUGE);
-    at->tables[2] = round_up(at->tables[1] + most.tables_bytes, HUGE);
-    at->segments = round_up(at->tables[2] + most.tables_bytes, HUGE);
+    at->index[0] = 0;
+    at->ghosts[0] = cache->sizes.index_bytes;
+    at->log = at->ghosts[0] + cache->sizes.ghost_bytes;
+    uint64_t end = round_up(at->log + most.log_bytes + HUGE, HUGE);
+    for (int i = 1; i < TABLE_AREAS; i++) {
+        at->index[i] = end;
+        at->ghosts[i] = round_up(end + most.index_bytes, HUGE);
+        end = round_up(at->ghosts[i] + most.ghost_bytes, HUGE);
+    }
+    at->segments = end;
     at->stride = round_up(at->segments + 2 * most.segments_bytes, HUGE);
     return 0;
 }
@@ -156,15 +161,18 @@ static int shard_init(struct cache *cache, uint32_t number)
     shard->log = (word *)(shard->region + at->log);
     shard->segments = (struct segment *)(shard->region + at->segments);
     shard->segment_shift = cache->segment_shift;
+    shard->word_shift = cache->segment_shift - 3;
+    shard->word_mask = (1U << shard->word_shift) - 1;
+    shard->age_shift = cache->segment_shift + (uint32_t)__builtin_ctz(cache->shard_count);
     shard->segment_count = sizes->segments;
     shard->limit = sizes->limit;
     shard->small_limit = sizes->limit * cache->options.small_percent / 100;
     uint64_t line = (uint64_t)(shard->region - cache->mapping) / 64;
     atomic_store_explicit(&shard->index, line << 32 | sizes->home_lines, memory_order_relaxed);
-    if (map_populate(cache, shard->region, sizes->tables_bytes + sizes->log_bytes) != 0 ||
+    if (map_populate(cache, shard->region, at->log + sizes->log_bytes) != 0 ||
         map_populate(cache, (uint8_t *)shard->segments, sizes->segments_bytes) != 0)
         return WEIR_ENOMEM;
-    ghost_init(&shard->ghosts, shard->region + sizes->index_bytes, (uint32_t)sizes->ghost_sets);
+    ghost_init(&shard->ghosts, shard->region + at->ghosts[0], (uint32_t)sizes->ghost_sets);
     log_init(shard);
     log_extend(shard, 0, shard->segment_count);
     return 0;

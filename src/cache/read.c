@@ -26,10 +26,9 @@ struct lookup {
     const struct cache_ref *ref;
     uint64_t now_ms;
     uint32_t floor;
-    bool mark;
-    uint8_t *out; // NULL copies nothing
+    uint8_t *out;
     size_t room;
-    struct cache_hit *hit;
+    struct cache_hit *hit; // NULL: copies and marks nothing
 };
 
 // Copies a value that does not end in its first segment, `number`, where it begins at byte `at`,
@@ -53,106 +52,124 @@ static bool copy_chain(const struct shard *shard, uint64_t number, uint64_t at, 
     }
 }
 
-static inline enum seen read_entry(const struct shard *shard, uint64_t offset,
-                                   const struct segment *segment, const struct lookup *look,
-                                   struct entry *entry)
+// What is left once the key is the right one. `at` is the entry's place in the log, in words.
+HOT_INLINE enum seen read_value(const struct shard *shard, uint32_t at,
+                                   const struct entry *entry, const struct lookup *look)
 {
-    const word *at = shard->log + offset / 8;
-    const struct cache_ref *ref = look->ref;
-    entry_decode(entry, at, atomic_load_explicit(&segment->base_ms, memory_order_relaxed));
-    if (entry->key_size != ref->key.size || entry->scope_size != ref->scope.size)
-        return SEEN_OTHER;
-    uint32_t front = entry_front(entry);
-    uint64_t begin = offset & (segment_bytes(shard) - 1);
-    uint64_t left = segment_bytes(shard) - begin;
-    if (__builtin_expect(front > left, 0))
-        return SEEN_CHANGED;
-    if (!words_equal(at + entry->head / 8, 4, ref->key.data, ref->key.size))
-        return SEEN_OTHER;
-    uint32_t scope = entry->head + entry->key_size;
-    if (__builtin_expect(ref->scope.size != 0, 0) &&
-        !words_equal(at + scope / 8, scope % 8, ref->scope.data, ref->scope.size))
-        return SEEN_OTHER;
     if (entry->stamp < look->floor || entry->expires_ms <= look->now_ms)
         return SEEN_MISS;
-    if (look->out == NULL)
+    if (look->hit == NULL)
         return SEEN_HIT;
+    look->hit->size = entry->value_size;
+    look->hit->kind = entry->kind;
+    look->hit->stamp = entry->stamp;
+    look->hit->expires_ms = entry->expires_ms;
     if (entry->value_size > look->room)
         return SEEN_NO_ROOM;
-    if (__builtin_expect(front + (uint64_t)entry->value_size <= left, 1)) {
-        words_read(look->out, at + front / 8, front % 8, entry->value_size);
+    uint64_t begin = (at & shard->word_mask) * 8ULL + entry_front(entry);
+    const word *from = shard->log + at + entry_front(entry) / 8;
+    if (__builtin_expect(begin + entry->value_size <= segment_bytes(shard), 1)) {
+        words_read(look->out, from, begin % 8, entry->value_size);
         return SEEN_HIT;
     }
-    bool whole = copy_chain(shard, offset >> shard->segment_shift, begin + front, look->out,
-                            entry->value_size);
+    if (begin > segment_bytes(shard))
+        return SEEN_CHANGED;
+    bool whole = copy_chain(shard, at >> shard->word_shift, begin, look->out, entry->value_size);
     return whole ? SEEN_HIT : SEEN_CHANGED;
 }
 
-static void raise_frequency(word *at, uint64_t slot)
+// An entry with the extended header.
+static __attribute__((noinline)) enum seen read_extended(const struct shard *shard, uint32_t at,
+                                                         uint64_t base_ms,
+                                                         const struct lookup *look)
+{
+    const word *words = shard->log + at;
+    const struct cache_ref *ref = look->ref;
+    struct entry entry;
+    entry_decode(&entry, words, base_ms);
+    if (entry.key_size != ref->key.size || entry.scope_size != ref->scope.size)
+        return SEEN_OTHER;
+    uint32_t scope = entry.head + entry.key_size;
+    if (!words_equal(words + entry.head / 8, 4, ref->key.data, ref->key.size) ||
+        !words_equal(words + scope / 8, scope % 8, ref->scope.data, ref->scope.size))
+        return SEEN_OTHER;
+    return read_value(shard, at, &entry, look);
+}
+
+// Most entries: no scope, sizes and expiry in the common range. A key never reaches beyond its
+// segment; comparing one that a writer is overwriting may, and reads other words of the mapping.
+HOT_INLINE enum seen read_entry(const struct shard *shard, uint32_t at, uint64_t base_ms,
+                                   const struct lookup *look)
+{
+    const word *words = shard->log + at;
+    uint64_t first = word_load(words);
+    if (__builtin_expect(entry_is_extended(first), 0)) {
+        struct lookup copy = *look; // leaves *look to registers
+        return read_extended(shard, at, base_ms, &copy);
+    }
+    struct entry entry;
+    uint64_t second = word_load(words + 1);
+    entry_decode_plain(&entry, first, (uint32_t)second, base_ms);
+    struct slice key = look->ref->key;
+    if (entry.key_size != key.size || look->ref->scope.size != 0 ||
+        !words_equal_key(second, words + 2, key.data, key.size))
+        return SEEN_OTHER;
+    return read_value(shard, at, &entry, look);
+}
+
+// Readers of saturated entries write nothing that others read.
+static inline void raise_frequency(word *at, uint64_t slot)
 {
     if ((slot & SLOT_FREQUENCY) != SLOT_FREQUENCY)
         atomic_compare_exchange_strong_explicit(at, &slot, slot + SLOT_FREQUENCY_ONE,
                                                 memory_order_relaxed, memory_order_relaxed);
 }
 
-static inline uint64_t position_of(const struct shard *shard, uint64_t sequence, uint64_t offset)
+static inline uint64_t position_of(uint64_t sequence, uint64_t slot)
 {
-    return sequence << shard->segment_shift | (offset & (segment_bytes(shard) - 1));
+    return sequence << 32 | (uint32_t)slot;
 }
 
-static inline void describe_hit(const struct shard *shard, const struct lookup *look,
-                                const struct entry *entry, uint64_t sequence, uint64_t offset)
+static inline bool slot_same(uint64_t now, uint64_t slot)
 {
-    uint64_t newest = atomic_load_explicit(&shard->sequence, memory_order_relaxed);
-    uint64_t segments = newest > sequence ? newest - sequence : 0;
-    *look->hit = (struct cache_hit){
-        .size = entry->value_size,
-        .kind = entry->kind,
-        .stamp = entry->stamp,
-        .expires_ms = entry->expires_ms,
-        .age_bytes = (segments << shard->segment_shift) * shard->shard_count,
-        .position = position_of(shard, sequence, offset),
-    };
-}
-
-static inline bool slot_same(const word *at, uint64_t slot)
-{
-    return ((word_load(at) ^ slot) & ~SLOT_FREQUENCY) == 0;
+    return ((now ^ slot) & ~SLOT_FREQUENCY) == 0;
 }
 
 // Looks at the entry of one matching slot.
-static inline enum seen look_at(const struct shard *shard, word *at, uint64_t slot,
+HOT_INLINE enum seen look_at(const struct shard *shard, word *at, uint64_t slot,
                                 const struct lookup *look)
 {
-    uint64_t offset = slot_offset(slot);
-    const struct segment *segment = segment_of(shard, offset);
+    const struct segment *segment = &shard->segments[(uint32_t)slot >> shard->word_shift];
     uint64_t sequence = atomic_load_explicit(&segment->sequence, memory_order_acquire);
     uint64_t again = atomic_load_explicit(at, memory_order_acquire);
-    if (((again ^ slot) & ~SLOT_FREQUENCY) != 0)
+    if (__builtin_expect(!slot_same(again, slot) || sequence == 0, 0))
         return SEEN_CHANGED;
-    struct entry entry;
-    enum seen seen = read_entry(shard, offset, segment, look, &entry);
+    uint64_t base_ms = atomic_load_explicit(&segment->base_ms, memory_order_relaxed);
+    enum seen seen = read_entry(shard, (uint32_t)slot, base_ms, look);
     fence_acquire();
-    if (!slot_same(at, slot) ||
+    if (__builtin_expect(!slot_same(word_load(at), slot), 0) ||
         atomic_load_explicit(&segment->sequence, memory_order_relaxed) != sequence)
         return SEEN_CHANGED;
-    if (seen >= SEEN_HIT && look->hit != NULL) {
-        describe_hit(shard, look, &entry, sequence, offset);
+    if (look->hit != NULL && (seen == SEEN_HIT || seen == SEEN_NO_ROOM)) {
+        uint64_t newest = atomic_load_explicit(&shard->sequence, memory_order_relaxed);
+        look->hit->age_bytes = (newest - sequence) << shard->age_shift;
+        look->hit->position = position_of(sequence, slot);
         raise_frequency(at, again);
     }
     return seen;
 }
 
-static inline enum seen scan(const struct shard *shard, const struct lookup *look)
+HOT_INLINE enum seen scan(const struct shard *shard, const struct lookup *look)
 {
     uint64_t index = atomic_load_explicit(&shard->index, memory_order_acquire);
     struct place place = place_of(shard, look->ref->hash);
-    word *slots = index_home(shard, index, place.low);
-    for (int i = 0; i < PROBE_LINES * LINE_SLOTS; i++) {
-        uint64_t slot = atomic_load_explicit(&slots[i], memory_order_acquire);
-        if (!slot_matches(slot, place.wanted))
+    word *slots = index_home(shard, index, place.low), *end = slots + PROBE_LINES * LINE_SLOTS;
+#pragma GCC unroll 8
+    for (; slots < end; slots++) {
+        uint64_t slot = atomic_load_explicit(slots, memory_order_acquire);
+        if (__builtin_expect(!slot_matches(slot, place.wanted), 1))
             continue;
-        enum seen seen = look_at(shard, &slots[i], slot, look);
+        enum seen seen = look_at(shard, slots, slot, look);
         if (seen != SEEN_OTHER)
             return seen;
     }
@@ -162,45 +179,41 @@ static inline enum seen scan(const struct shard *shard, const struct lookup *loo
     return SEEN_MISS;
 }
 
-static __attribute__((noinline, cold)) enum seen scan_locked(struct shard *shard,
-                                                             const struct lookup *look)
+static __attribute__((noinline)) enum seen try_again(struct shard *shard,
+                                                     const struct lookup *look)
 {
-    shard_lock(shard);
-    enum seen seen = scan(shard, look);
-    shard_unlock(shard);
-    CHECK(seen != SEEN_CHANGED);
-    return seen;
-}
-
-static inline enum seen lookup(struct cache *cache, const struct lookup *look)
-{
-    struct shard *shard = shard_of(cache, look->ref->hash);
-    for (int i = 0; i < READ_TRIES; i++) {
+    for (int i = 1; i <= READ_TRIES; i++) {
+        bool locked = i == READ_TRIES;
+        if (locked)
+            shard_lock(shard);
         enum seen seen = scan(shard, look);
-        if (__builtin_expect(seen != SEEN_CHANGED, 1))
+        if (locked)
+            shard_unlock(shard);
+        if (seen != SEEN_CHANGED)
             return seen;
     }
-    return scan_locked(shard, look);
+    CHECK(false); // under the lock nothing changes
+}
+
+HOT_INLINE enum seen lookup(struct cache *cache, const struct lookup *look)
+{
+    struct shard *shard = shard_of(cache, look->ref->hash);
+    enum seen seen = scan(shard, look);
+    if (__builtin_expect(seen == SEEN_CHANGED, 0)) {
+        struct lookup copy = *look;
+        return try_again(shard, &copy);
+    }
+    return seen;
 }
 
 enum cache_verdict cache_get(struct cache *cache, const struct cache_ref *ref, uint32_t floor,
                              uint64_t now_ms, void *out, size_t room, struct cache_hit *hit)
 {
-    uint8_t nowhere;
-    struct lookup look = {.ref = ref,
-                          .now_ms = now_ms,
-                          .floor = floor,
-                          .out = out != NULL ? out : &nowhere,
-                          .room = out != NULL ? room : 0,
-                          .hit = hit};
-    switch (lookup(cache, &look)) {
-    case SEEN_HIT:
-        return CACHE_HIT;
-    case SEEN_NO_ROOM:
-        return CACHE_NO_ROOM;
-    default:
-        return CACHE_MISS;
-    }
+    struct lookup look = {
+        .ref = ref, .now_ms = now_ms, .floor = floor, .out = out, .room = room, .hit = hit};
+    enum seen seen = lookup(cache, &look);
+    static_assert(SEEN_HIT - CACHE_HIT == SEEN_NO_ROOM - CACHE_NO_ROOM, "verdicts follow sights");
+    return seen <= SEEN_MISS ? CACHE_MISS : (enum cache_verdict)(seen - SEEN_HIT + CACHE_HIT);
 }
 
 bool cache_peek(struct cache *cache, const struct cache_ref *ref, uint32_t floor, uint64_t now_ms)
@@ -221,8 +234,8 @@ bool cache_still(struct cache *cache, const struct cache_ref *ref, uint64_t posi
             continue;
         const struct segment *segment = segment_of(shard, slot_offset(slot));
         uint64_t sequence = atomic_load_explicit(&segment->sequence, memory_order_acquire);
-        if (position_of(shard, sequence, slot_offset(slot)) == position)
-            return slot_same(&slots[i], slot) &&
+        if (position_of(sequence, slot) == position)
+            return slot_same(word_load(&slots[i]), slot) &&
                    atomic_load_explicit(&shard->index, memory_order_relaxed) == index;
     }
     return false;

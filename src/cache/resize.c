@@ -3,7 +3,7 @@
 //   grow     populate tables and log ─► [lock] new index, more free segments [unlock] ─► old tables
 //            go back
 //   shrink   [lock] evict a slice [unlock] … ─► [lock] move the segments beyond the new end into
-//            free ones before it; new index [unlock] ─► the end of the log and the old tables go back
+//            free ones before it; new index [unlock] ─► the log's end and the old tables go back
 //
 // No entry is lost but those evicted to fit the smaller limit. Ghosts are forgotten. Readers never
 // wait: what is given back stays mapped and reads as zeros, which no validation passes.
@@ -27,23 +27,29 @@ static void set_limit(struct cache *cache, struct shard *shard, uint64_t limit)
 // Index and ghosts move to other tables, of the new size.
 static void change_tables(struct cache *cache, struct shard *shard, const struct sizes *sizes)
 {
-    uint8_t *tables = shard->region + cache->layout.tables[next_area(shard)];
-    index_rebuild(shard, (uint64_t)(tables - cache->mapping) / 64, sizes->home_lines);
-    ghost_init(&shard->ghosts, tables + sizes->index_bytes, (uint32_t)sizes->ghost_sets);
-    shard->tables_area = next_area(shard);
+    unsigned area = next_area(shard);
+    uint8_t *index = shard->region + cache->layout.index[area];
+    index_rebuild(shard, (uint64_t)(index - cache->mapping) / 64, sizes->home_lines);
+    ghost_init(&shard->ghosts, shard->region + cache->layout.ghosts[area],
+               (uint32_t)sizes->ghost_sets);
+    shard->tables_area = area;
 }
 
-static void give_back_tables(const struct cache *cache, const struct shard *shard, unsigned area)
+static void give_back_tables(const struct cache *cache, const struct shard *shard, unsigned area,
+                             const struct sizes *sizes)
 {
-    map_give_back(shard->region + cache->layout.tables[area], cache->sizes.tables_bytes);
+    map_give_back(shard->region + cache->layout.index[area], sizes->index_bytes);
+    map_give_back(shard->region + cache->layout.ghosts[area], sizes->ghost_bytes);
 }
 
 static int populate(const struct cache *cache, const struct shard *shard, const struct sizes *sizes)
 {
     const struct sizes *old = &cache->sizes;
     uint8_t *log = (uint8_t *)shard->log, *heads = (uint8_t *)shard->segments;
-    uint8_t *tables = shard->region + cache->layout.tables[next_area(shard)];
-    int error = map_populate(cache, tables, sizes->tables_bytes);
+    unsigned area = next_area(shard);
+    int error = map_populate(cache, shard->region + cache->layout.index[area], sizes->index_bytes);
+    if (error == 0)
+        error = map_populate(cache, shard->region + cache->layout.ghosts[area], sizes->ghost_bytes);
     if (error == 0 && sizes->segments > old->segments) {
         error = map_populate(cache, log + old->log_bytes, sizes->log_bytes - old->log_bytes);
         if (error == 0)
@@ -66,7 +72,7 @@ static void give_back_end(const struct shard *shard, const struct sizes *from,
 static void undo_populate(const struct cache *cache, const struct shard *shard,
                           const struct sizes *sizes)
 {
-    map_give_back(shard->region + cache->layout.tables[next_area(shard)], sizes->tables_bytes);
+    give_back_tables(cache, shard, next_area(shard), sizes);
     give_back_end(shard, sizes, &cache->sizes);
 }
 
@@ -111,7 +117,7 @@ static void resize_shard(struct cache *cache, struct shard *shard, const struct 
     set_limit(cache, shard, sizes->limit);
     atomic_store_explicit(&shard->wrapped, false, memory_order_relaxed);
     shard_unlock(shard);
-    give_back_tables(cache, shard, old_area);
+    give_back_tables(cache, shard, old_area, &cache->sizes);
     give_back_end(shard, &cache->sizes, sizes);
 }
 

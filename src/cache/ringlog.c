@@ -10,9 +10,10 @@
 // segment is filled to its end (but for a header, key and scope, which stay together).
 //
 // Invariants:
-// - A segment's sequence changes before the segment is written again. A reader that finds it
-//   unchanged after its copy, and the slot too, has copied one live entry: had the entry gone on in
-//   segments that were freed meanwhile, its first segment would have been freed before them.
+// - A segment's sequence is 0 while it is free and new for each use, so it changes before the
+//   segment is written again. A reader that finds it unchanged after its copy, and the slot too,
+//   has copied one live entry: had the entry gone on in segments that were freed meanwhile, its
+//   first segment would have been freed before them.
 // - span(queue) counts all bytes of its segments but those before the cursor and the unwritten end
 //   of the newest. The limit bounds the spans, SEGMENT_SLACK covers the rest.
 //
@@ -48,8 +49,10 @@ static void segment_free(struct shard *shard, int32_t number)
 {
     struct segment *segment = &shard->segments[number];
     uint64_t dead = atomic_load_explicit(&shard->dead_bytes, memory_order_relaxed);
-    atomic_store_explicit(&shard->dead_bytes, dead - segment->dead_words * 8U, memory_order_relaxed);
+    dead -= dead_bytes(shard, number);
+    atomic_store_explicit(&shard->dead_bytes, dead, memory_order_relaxed);
     segment->dead_words = 0;
+    atomic_store_explicit(&segment->sequence, 0, memory_order_release);
     link(shard, number, shard->free_segment);
     shard->free_segment = number;
     shard->free_count++;
@@ -209,7 +212,8 @@ static void pen_turn(const struct pen *pen, uint64_t rest)
 {
     CHECK(open_segment(pen->shard, pen->queue));
     uint64_t bytes = segment_bytes(pen->shard);
-    pen->shard->segments[pen->queue->newest].first_words = (uint16_t)((rest < bytes ? rest : bytes) / 8);
+    struct segment *segment = &pen->shard->segments[pen->queue->newest];
+    segment->first_words = (uint16_t)((rest < bytes ? rest : bytes) / 8);
 }
 
 static uint64_t segments_for(const struct shard *shard, uint64_t bytes)
@@ -235,7 +239,7 @@ uint64_t log_append(struct shard *shard, struct queue *queue, struct entry *entr
     if (ref->scope.size != 0)
         memcpy(end, ref->scope.data, ref->scope.size);
     end += ref->scope.size;
-    size_t gap = (size_t)(front - end) & 7; // bytes of the value that complete the front's last word
+    size_t gap = (size_t)(front - end) & 7; // of the value, completes the last word
     if (gap > value.size)
         gap = value.size;
     if (gap != 0)
@@ -352,7 +356,8 @@ void log_kill(struct shard *shard, uint64_t offset, uint64_t bytes)
     count(&shard->dead_bytes, bytes);
     for (;;) {
         uint64_t part = bytes < room_left ? bytes : room_left;
-        shard->segments[number].dead_words = (uint16_t)(shard->segments[number].dead_words + part / 8);
+        struct segment *segment = &shard->segments[number];
+        segment->dead_words = (uint16_t)(segment->dead_words + part / 8);
         bytes -= part;
         if (bytes == 0)
             return;

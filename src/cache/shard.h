@@ -9,6 +9,8 @@
 //            │ (tables 0)    │                  │           │ 1     │ 2     │ heads    │   │
 //            └───────────────┴──────────────────┴ ─ ─ ─ ─ ─ ┴ ─ ─ ─ ┴ ─ ─ ─ ┴──────────┴ ─ ┘
 //              └── populated, huge pages ───────┘ └── address space only ──┘
+//            A place that once held index slots never holds anything else but zeros: a reader may
+//            come late.
 //   slot     │ 1 │ tag (28) │ main │ frequency (2) │ offset in the log / 8 (32) │     0 is free
 //
 // Who may touch what: a field is either constant, or atomic and read by anybody, or `locked`:
@@ -38,7 +40,7 @@ enum {
 #define SLOT_OFFSET 0xffffffffULL
 
 struct segment { // of the log; what readers need first
-    // Unique for each use of the segment: changes before the segment is written again.
+    // Unique for each use of the segment, 0 while it is free.
     _Atomic uint64_t sequence;
     _Atomic uint64_t base_ms; // of its entries' expiries; 0 while not chosen
     _Atomic int32_t next;     // towards the newest, or the next free one
@@ -59,18 +61,23 @@ struct ghosts {
     uint32_t sets;   // of GHOST_WAYS fingerprints
     uint32_t unit;   // additions per tick of the age
     uint64_t clock;  // additions
+    uint64_t tail;   // the oldest that counts, in additions × 256
+    uint64_t live;   // between tail and clock, those taken excepted
     uint32_t *table; // in the mapping
 };
 
 struct shard {
-    // Read by every get.
+    // Read by every get: one cache line.
     _Atomic uint64_t index; // first line, counted from the mapping's start (32) | home lines (32)
     word *log;
     struct segment *segments;
-    uint32_t segment_shift;
-    _Atomic uint64_t sequence; // segments taken so far
+    _Atomic uint64_t sequence; // the last one given to a segment
     const uint8_t *mapping;
-    uint64_t shard_count;
+    uint32_t shard_count;
+    uint32_t segment_shift; // log2 of a segment's bytes
+    uint32_t word_shift;    // and of its words
+    uint32_t word_mask;
+    uint32_t age_shift; // from segments to bytes of all shards
 
     // Under the lock, and read by cache_stats.
     _Alignas(64) _Atomic uint32_t lock;
@@ -88,12 +95,12 @@ struct shard {
 };
 
 struct layout { // offsets within a shard's address space, and how much may be populated there
-    uint64_t tables[TABLE_AREAS];
+    uint64_t index[TABLE_AREAS], ghosts[TABLE_AREAS];
     uint64_t log, segments, stride;
 };
 
 struct sizes { // what a shard makes of its share of the bytes
-    uint64_t home_lines, index_bytes, ghost_sets, ghost_bytes, tables_bytes;
+    uint64_t home_lines, index_bytes, ghost_sets, ghost_bytes; // whole pages
     uint32_t segments;
     uint64_t log_bytes, segments_bytes;
     uint64_t limit; // of both logs
@@ -266,13 +273,13 @@ uint64_t map_share(const struct cache *cache, size_t bytes);
 
 // --- ghost.c: under the lock
 void ghost_init(struct ghosts *ghosts, void *table, uint32_t sets);
-void ghost_add(struct ghosts *ghosts, uint64_t hash);
-// Is the hash among the last `window` additions?
-bool ghost_has(const struct ghosts *ghosts, uint64_t hash, uint64_t window);
+// Remembers a hash, and so many in all.
+void ghost_add(struct ghosts *ghosts, uint64_t hash, uint64_t capacity);
+bool ghost_has(const struct ghosts *ghosts, uint64_t hash);
 // The same, and forgets it.
-bool ghost_take(struct ghosts *ghosts, uint64_t hash, uint64_t window);
+bool ghost_take(struct ghosts *ghosts, uint64_t hash);
 // S3-FIFO remembers nine ghosts for ten objects.
-static inline uint64_t ghost_window(const struct shard *shard)
+static inline uint64_t ghost_capacity(const struct shard *shard)
 {
     return atomic_load_explicit(&shard->items, memory_order_relaxed) * 9 / 10;
 }

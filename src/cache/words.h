@@ -14,6 +14,8 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "byte k of a word is it
 
 typedef _Atomic uint64_t word;
 
+#define HOT_INLINE static inline __attribute__((always_inline))
+
 static inline uint64_t word_load(const word *at)
 {
     return atomic_load_explicit(at, memory_order_relaxed);
@@ -84,22 +86,29 @@ static inline void store_tail(uint8_t *to, uint64_t value, size_t count)
         *to = (uint8_t)value;
 }
 
-// Copies `count` bytes out of the words at `from`, beginning at byte `skip` < 8 of the first.
-static inline void words_read(uint8_t *to, const word *from, size_t skip, size_t count)
+// Less than eight bytes that need not end a word, for words_read.
+static __attribute__((noinline, unused)) void words_read_few(uint8_t *to, const word *from,
+                                                              size_t skip, size_t count)
 {
-    if (skip != 0) {
+    size_t part = count < 8 - skip ? count : 8 - skip;
+    store_tail(to, word_load(from) >> (8 * skip), part);
+    if (count > part)
+        store_tail(to + part, word_load(from + 1), count - part);
+}
+
+// Copies `count` bytes out of the words at `from`, beginning at byte `skip` < 8 of the first.
+static __attribute__((noinline, unused)) void words_read(uint8_t *to, const word *from,
+                                                          size_t skip, size_t count)
+{
+    if (__builtin_expect(count < 8, 0)) {
+        words_read_few(to, from, skip, count);
+        return;
+    }
+    if (skip != 0) { // the bytes written past the word's end are overwritten below
         uint64_t first = word_load(from++) >> (8 * skip);
-        size_t held = 8 - skip;
-        if (count < 8) {
-            size_t part = count < held ? count : held;
-            store_tail(to, first, part);
-            to += part;
-            count -= part;
-        } else { // the bytes past `held` are overwritten below
-            memcpy(to, &first, 8);
-            to += held;
-            count -= held;
-        }
+        memcpy(to, &first, 8);
+        to += 8 - skip;
+        count -= 8 - skip;
     }
     for (; count >= 32; count -= 32, to += 32, from += 4) {
         uint64_t a = word_load(from), b = word_load(from + 1);
@@ -109,12 +118,23 @@ static inline void words_read(uint8_t *to, const word *from, size_t skip, size_t
         memcpy(to + 16, &c, 8);
         memcpy(to + 24, &d, 8);
     }
-    for (; count >= 8; count -= 8, to += 8, from++) {
-        uint64_t a = word_load(from);
+    if (count & 16) {
+        uint64_t a = word_load(from), b = word_load(from + 1);
         memcpy(to, &a, 8);
+        memcpy(to + 8, &b, 8);
+        to += 16;
+        from += 2;
     }
-    if (count != 0)
-        store_tail(to, word_load(from), count);
+    if (count & 8) {
+        uint64_t a = word_load(from++);
+        memcpy(to, &a, 8);
+        to += 8;
+    }
+    size_t rest = count & 7;
+    if (rest != 0) { // the last eight bytes, of which some are there already
+        uint64_t last = word_load(from - 1) >> (8 * rest) | word_load(from) << (64 - 8 * rest);
+        memcpy(to + rest - 8, &last, 8);
+    }
 }
 
 // Copies `count` bytes to the words at `to`, from their first byte on; the last word is filled up
@@ -133,11 +153,38 @@ static inline void words_copy(word *to, const word *from, size_t words)
         word_store(to + i, word_load(from + i));
 }
 
+// For words_equal_key, with less than eight bytes.
+static __attribute__((noinline, unused)) bool words_equal_few(uint64_t first, const word *next,
+                                                              const uint8_t *bytes, size_t count)
+{
+    uint64_t theirs = count > 4 ? word_load(next) << 32 | first : first;
+    return count == 0 || (theirs ^ load_tail(bytes, count)) << (64 - 8 * count) == 0;
+}
+
+// words_equal for the common place of a key: `upper` is the word whose upper half begins it.
+HOT_INLINE bool words_equal_key(uint64_t upper, const word *next, const uint8_t *bytes,
+                                size_t count)
+{
+    if (__builtin_expect(count < 8, 0))
+        return words_equal_few(upper >> 32, next, bytes, count);
+    if ((upper >> 32) != load32(bytes))
+        return false;
+    size_t at = 4;
+    for (; at + 8 <= count; at += 8)
+        if (word_load(next++) != load64(bytes + at))
+            return false;
+    if (at == count)
+        return true;
+    size_t drop = 64 - 8 * (count - at);
+    return (word_load(next) << drop ^ load64(bytes + count - 8)) >> drop == 0;
+}
+
 // Are the bytes from byte `skip` < 8 of the words at `at` those of `bytes`?
-static inline bool words_equal(const word *at, size_t skip, const uint8_t *bytes, size_t count)
+HOT_INLINE bool words_equal(const word *at, size_t skip, const uint8_t *bytes, size_t count)
 {
     if (count == 0)
         return true;
+    const bool long_enough = count >= 8;
     if (skip != 0) {
         size_t held = 8 - skip, part = count < held ? count : held;
         uint64_t theirs = word_load(at++) >> (8 * skip);
@@ -152,5 +199,8 @@ static inline bool words_equal(const word *at, size_t skip, const uint8_t *bytes
             return false;
     if (count == 0)
         return true;
-    return (word_load(at) ^ load_tail(bytes, count)) << (64 - 8 * count) == 0;
+    // The last bytes: with those before them they fill a word.
+    size_t drop = 64 - 8 * count;
+    uint64_t ours = long_enough ? load64(bytes + count - 8) : load_tail(bytes, count) << drop;
+    return (word_load(at) << drop ^ ours) >> drop == 0;
 }

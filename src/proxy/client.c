@@ -197,34 +197,29 @@ static struct client *worst_reader(struct worker *worker, size_t more_than, uint
     return worst;
 }
 
-static bool is_scarce(const struct worker *worker, size_t part)
-{
-    const struct block_pool *pool = worker->proxy->pool;
-    return block_pool_free(pool) < block_pool_total(pool) / part;
-}
-
-// Adds output. The last sixteenth of the buffers is not for those who have much output waiting; when
-// there is no room, one who holds more and does not read has to go first.
+// Adds output. When only the reserve is left, or nothing, one who holds more than this client and does
+// not read has to go first.
 static bool put_out(struct client *client, struct slice bytes)
 {
     struct worker *worker = client->worker;
+    bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
     for (;;) {
-        bool is_much = client->out.size + bytes.size > MUCH_OUTPUT;
-        if (!(is_much && is_scarce(worker, 16)) &&
-            buf_append(&client->out, &worker->blocks, bytes) == 0)
+        bool tight = is_much && worker_client_room(worker) == 0;
+        if (!tight && buf_append(&client->out, &worker->blocks, bytes) == 0)
             return true;
         struct client *worst =
             worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
-        if (worst == NULL || worst == client)
-            return false;
+        if (worst == NULL)
+            return tight && buf_append(&client->out, &worker->blocks, bytes) == 0;
         shed(worst, "did not read its replies while others needed the memory");
     }
 }
 
 void clients_relieve(struct worker *worker)
 {
-    struct client *worst =
-        is_scarce(worker, 8) ? worst_reader(worker, MUCH_OUTPUT, CLOCK_MS(1000)) : NULL;
+    if (worker_client_room(worker) >= MUCH_OUTPUT)
+        return;
+    struct client *worst = worst_reader(worker, MUCH_OUTPUT, CLOCK_MS(1000));
     if (worst != NULL)
         shed(worst, "did not read its replies while memory was short");
 }
@@ -384,6 +379,10 @@ static void after_flush(struct client *client)
         return;
     if (client->session != NULL)
         session_drained(client);
+    if (client->holds > 0 && !client_throttled(client))
+        request_turns(client); // what was to be asked again when there is room
+    if (client->doomed)
+        return;
     bool idle = client->first == NULL && client_pending(client) == 0;
     if (idle && client->closing)
         client_close(client);
@@ -466,13 +465,14 @@ static long parse_one(struct client *client, struct slice bytes, struct parsed *
     long n = resp_request_parse(request, bytes, bounds_of(client), &need);
     if (n <= 0)
         return n;
-    if (request->is_inline) {
+    if (request->is_inline) { // bounded as a line, not by its words
+        static const struct resp_bounds any = {LIMIT_MULTIBULK_ARGS, LIMIT_BULK_BYTES, true};
         long size = resp_inline_split(request->frame, worker->inline_scratch,
                                       worker->inline_room);
         if (size < 0)
             return size;
         if (size == 0 || resp_request_parse(request, slice_of(worker->inline_scratch, (size_t)size),
-                                            bounds_of(client), &need) <= 0)
+                                            &any, &need) <= 0)
             request->argc = 0;
     }
     parsed->hash = 0;
@@ -766,8 +766,10 @@ void client_resume(struct client *client)
 static void resume(struct client *client)
 {
     mark_dirty(client); // after_flush decides whether it is finished
-    if (must_wait(client) && client->in.size < LIMIT_LANE_REQUEST)
+    if (must_wait(client) && client->in.size < LIMIT_LANE_REQUEST) {
+        client->throttled = client->stalled;
         return;
+    }
     if (!client->eof && !client->closing && !(client->io.events & LOOP_READ))
         loop_modify(client->worker->loop, &client->io, client->io.events | LOOP_READ);
     if (!client->stalled)

@@ -51,7 +51,6 @@ static int create_workers(struct proxy *proxy, char error[CONFIG_ERROR])
             snprintf(error, CONFIG_ERROR, "thread %u: %s", i, weir_strerror(failed));
             free(worker);
             proxy->worker[i] = NULL;
-            proxy->workers = i;
             return failed;
         }
     }
@@ -106,7 +105,9 @@ int proxy_create(struct proxy **out, const struct config *config, char error[CON
     atomic_store(&proxy->settings, settings);
     if (!failed)
         failed = create_memory(proxy, config, error);
-    if (!failed)
+    if (failed)
+        proxy->workers = 0; // none exists yet
+    else
         failed = create_workers(proxy, error);
     if (!failed)
         failed = create_nodes(proxy, config);
@@ -115,6 +116,8 @@ int proxy_create(struct proxy **out, const struct config *config, char error[CON
     if (failed) {
         if (error[0] == '\0')
             snprintf(error, CONFIG_ERROR, "could not start: %s", weir_strerror(failed));
+        while (proxy->workers > 0 && proxy->worker[proxy->workers - 1] == NULL)
+            proxy->workers--; // as many as were made
         proxy_destroy(&proxy);
         return failed;
     }
@@ -126,6 +129,8 @@ void proxy_destroy(struct proxy **pointer)
 {
     struct proxy *proxy = *pointer;
     *pointer = NULL;
+    while (proxy->workers > 0 && proxy->worker[proxy->workers - 1] == NULL)
+        proxy->workers--; // it failed before they were made
     for (unsigned i = 0; i < proxy->listeners; i++)
         listener_close(&proxy->listener[i]);
     for (unsigned i = 0; i < proxy->workers; i++) {

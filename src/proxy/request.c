@@ -20,6 +20,8 @@
 #include "proxy/session.h"
 #include <stdio.h>
 
+enum { MUCH_PENDING = 16 * BLOCK_BYTES }; // output that counts as a backlog
+
 const char *const request_state_names[REQUEST_STATES] = {
     "queued", "sent", "joined", "marker", "fence", "reask", "done",
 };
@@ -34,7 +36,8 @@ struct request *request_borrow(struct worker *worker, struct slice frame)
     request->worker = worker;
     request->frame_size = (uint32_t)frame.size;
     if (frame.size <= REQUEST_INLINE_BYTES) {
-        memcpy(request->frame, frame.data, frame.size);
+        if (frame.size > 0) // weir's own have none
+            memcpy(request->frame, frame.data, frame.size);
     } else if (buf_append(&request->frame_rest, &worker->blocks, frame) != 0) {
         slab_return(&worker->request_slab, request);
         return NULL;
@@ -380,11 +383,32 @@ static void deliver(struct client *client, struct request *request, struct slice
     client_append_reply(client, reply, resp3, shape_of(request));
 }
 
+static bool write_behind(const struct request *request)
+{
+    const struct request *later = request->next;
+    while (later != NULL && later->reads)
+        later = later->next;
+    return later != NULL;
+}
+
+// A client that reads more slowly than it asks: past its room, reads are asked again when there is
+// room. What can't be asked again, or has a write behind it, is kept as long as there is memory.
+static bool overflows(const struct client *client, const struct request *request, size_t size)
+{
+    size_t pending = client_pending(client);
+    return pending > MUCH_PENDING && (request->flags & REQUEST_READ) &&
+           pending + size > worker_client_room(client->worker) && !write_behind(request);
+}
+
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
 {
     struct client *client = request->worker == here ? request->client : NULL;
     if (resp3)
         request->flags |= REQUEST_RESP3;
+    if (client != NULL && overflows(client, request, reply.size)) {
+        request_return(here, request);
+        return;
+    }
     if (client != NULL && client->first == request && !request->discard) {
         request->away = false;
         set_state(request, REQUEST_DONE);
@@ -432,12 +456,13 @@ static void discard_behind(struct client *client, struct request *from)
     }
 }
 
-static bool write_behind(const struct request *request)
+// What it gets for a reply when its own can't be had.
+static void answer_instead(struct client *client, struct request *request, const char *line)
 {
-    const struct request *later = request->next;
-    while (later != NULL && later->reads)
-        later = later->next;
-    return later != NULL;
+    request->flags = (request->flags & ~(uint32_t)(REQUEST_LARGE | REQUEST_RESP3)) | REQUEST_FAILED;
+    buf_clear(&request->reply, &client->worker->blocks);
+    if (buf_append(&request->reply, &client->worker->blocks, slice_str(line)) != 0)
+        client_close(client);
 }
 
 // Its connection was lost. Asked again behind a write of the same client it would read what the
@@ -450,11 +475,23 @@ static void returned_lost(struct client *client, struct request *request)
         return;
     }
     char line[CONFIG_TEXT + 64];
-    int n = snprintf(line, sizeof line, "-ERR weir: %s lost, outcome unknown\r\n",
-                     request->lane->node->name);
-    request->flags |= REQUEST_FAILED;
-    if (buf_append(&request->reply, &client->worker->blocks, slice_of(line, (size_t)n)) != 0)
-        client_close(client);
+    snprintf(line, sizeof line, "-ERR weir: %s lost, outcome unknown\r\n",
+             request->lane->node->name);
+    answer_instead(client, request, line);
+}
+
+// Its reply was too large to keep. A write can't be repeated, nor a read behind which a write was
+// sent: the client is told.
+static void returned_large(struct client *client, struct request *request)
+{
+    if (!request->reads && request->flags & REQUEST_FAILED)
+        client_close(client); // no memory even to say that it failed
+    else if (!request->reads)
+        answer_instead(client, request, "-ERR weir: applied, but its reply is larger than "
+                                        "client-buffer, or than the memory left\r\n");
+    else if (write_behind(request))
+        answer_instead(client, request, "-ERR weir: its reply is larger than client-buffer, or than the "
+                                        "memory left, and a write was sent behind it\r\n");
 }
 
 static void returned_unanswered(struct client *client, struct request *request)
@@ -480,18 +517,16 @@ void request_returned(struct request *request)
     }
     if (request->flags & REQUEST_LOST)
         returned_lost(client, request);
+    else if (request->flags & REQUEST_LARGE)
+        returned_large(client, request);
     if (client->doomed)
         return;
     bool discard = request->discard;
     set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
-    bool too_large = (request->flags & REQUEST_LARGE) != 0;
-    if (too_large && !(request->flags & REQUEST_READ)) {
-        client_close(client);
-        return;
-    }
-    if (discard || too_large || request->reply.size == 0)
+    if (discard || request->flags & REQUEST_LARGE || request->reply.size == 0 ||
+        overflows(client, request, request->reply.size))
         returned_unanswered(client, request);
     else
         set_state(request, REQUEST_DONE);
@@ -579,7 +614,7 @@ static bool take_turn(struct client *client, struct request *request)
     case REQUEST_FENCE:
         return false; // with the node's thread
     case REQUEST_REASK:
-        if (!client->in_private)
+        if (!client->in_private && !client_throttled(client))
             ask_again(client, request);
         return client->first != request && !client->doomed;
     case REQUEST_DONE:

@@ -333,11 +333,16 @@ static void lost(struct session *session, const char *why)
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
              unsent ? "not applied" : "outcome unknown");
+    if (session->skipping && session->outstanding > 0) {
+        session->outstanding--; // CLIENT REPLY SKIP: nothing is owed for it
+        session->skipping = false;
+    }
     uint64_t owed = session->outstanding + session->ready; // what is held has not been fenced
     bool waits = session->fencing && !session->frame_open && !client->streaming && owed <= 64;
     if (waits && outlive(session, line))
         return;
     began |= waits;
+    owed -= session->skipped > 0;
     session_abandon(client);
     client->in_private = false;
     if (began || owed > 64) {
@@ -370,23 +375,39 @@ static void leave_multi(struct session *session)
     session->multi_selects = session->multi_subscribes = false;
 }
 
+// Will the store carry it out? With a wrong number of arguments it changes nothing, except that EXEC
+// ends its transaction. Of a request that passes in pieces only is known that it is large.
+static bool fits_arity(const struct parsed *parsed)
+{
+    int arity = parsed->command->arity;
+    uint32_t argc = parsed->request.argc;
+    if (parsed->command->id == COMMAND_EXEC)
+        return true;
+    return arity >= 0 ? argc == (uint32_t)arity : argc == 0 || argc >= (uint32_t)-arity;
+}
+
 // What the command does to the connection's state, as it passes.
 static void note_command(struct session *session, const struct parsed *parsed)
 {
     struct client *client = session->client;
     int64_t db;
     session->flushes |= (parsed->command->flags & COMMAND_FLUSH) != 0;
+    if (!fits_arity(parsed))
+        return;
     switch (parsed->command->id) {
     case COMMAND_MULTI:
         session->in_multi = true;
         return;
     case COMMAND_EXEC:
+        if (!session->in_multi)
+            return; // an error, which leaves what is watched
         session->exec_selects = session->multi_selects; // if it is carried out: see exec_answered
         session->subscribed |= session->multi_subscribes;
         leave_multi(session);
         return;
     case COMMAND_DISCARD:
-        leave_multi(session);
+        if (session->in_multi)
+            leave_multi(session);
         return;
     case COMMAND_WATCH:
         session->watching |= !session->in_multi;
@@ -421,8 +442,12 @@ static void note_command(struct session *session, const struct parsed *parsed)
     case COMMAND_READWRITE:
         session->unclean = true;
         return;
-    default:
-        session->unclean |= parsed->command->id == COMMAND_UNKNOWN;
+    case COMMAND_SCRIPT: // DEBUG YES
+        session->unclean |= parsed->request.argc > 1 && slice_is(parsed->request.argv[1], "debug");
+        return;
+    default: // what weir answers itself outside of MULTI is about the connection: HELLO, CLIENT
+        session->unclean |= parsed->command->id == COMMAND_UNKNOWN ||
+                            parsed->command->route == ROUTE_LOCAL;
         session->blocking |= (parsed->command->flags & COMMAND_BLOCKING) && !session->in_multi;
     }
 }
@@ -734,7 +759,9 @@ static void session_read(struct session *session)
         session->reading = false;
         return;
     }
-    ssize_t n = net_read(session->io.fd, worker->read_scratch, READ_BYTES);
+    size_t most = worker_client_room(worker) / 2; // what is read now has to be held
+    most = most > READ_BYTES ? READ_BYTES : most < BLOCK_BYTES ? BLOCK_BYTES : most;
+    ssize_t n = net_read(session->io.fd, worker->read_scratch, most);
     worker->now_ns = clock_now_ns();
     if (n == WEIR_EAGAIN)
         return;

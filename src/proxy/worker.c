@@ -226,7 +226,9 @@ void worker_hits_flush(struct worker *worker)
 
 size_t worker_client_room(const struct worker *worker)
 {
-    size_t share = block_pool_free(worker->proxy->pool) * BLOCK_BYTES / 4;
+    const struct block_pool *pool = worker->proxy->pool;
+    size_t spare = block_pool_free(pool), reserve = block_pool_total(pool) / 16;
+    size_t share = spare < reserve ? 0 : (spare - reserve) * BLOCK_BYTES / 4;
     size_t most = worker->settings->config.client_buffer_bytes;
     return share < most ? share : most;
 }

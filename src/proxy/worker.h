@@ -126,7 +126,7 @@ void worker_latency(struct worker *worker, enum latency_source source, enum comm
 // Times the hits answered since the last call: together, as their client saw them.
 void worker_hits_flush(struct worker *worker);
 // What one client may hold of the buffer budget now: a share of what is free, so that however many
-// are slow, some stays free for the others.
+// are slow, some stays free for the others; 0 when only the reserve for small requests is left.
 size_t worker_client_room(const struct worker *worker);
 
 // A hit was answered.

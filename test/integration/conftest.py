@@ -67,7 +67,7 @@ class Fleet:
     def weir(self, store, **options):
         if DIRECT:
             return self._keep(Direct(store))
-        return self._keep(Weir(self._place("weir"), store, **options))
+        return self._keep(Weir(self._place("weir"), store, **options).run())
 
     def logs(self):
         return [(f"{server.name}:{server.port}", server.log()) for server in self.servers

@@ -397,7 +397,7 @@ def test_case_31_a_client_with_a_write_under_way_does_not_join(rig):
 def test_case_32_optin_write_between_pttl_and_get(fleet):
     # Catches: CACHING YES behind PTTL: a SET PX between the two would leave a value past its TTL.
     fake = fleet.fake()
-    rig = Rig(fleet, fake, memory="32mb")
+    rig = Rig(fleet, fake, memory="40mb", threads=1)
     client, keys, big = rig.client(), itertools.count(), bulk(b"x" * 6000)
 
     def uniform():

@@ -8,7 +8,7 @@ import pytest
 
 from lib.resp import Client, Error
 from lib.rig import Rig, eventually
-from lib.servers import free_port, sanitized, wait_until
+from lib.servers import Weir, free_port, sanitized, wait_until
 
 pytestmark = pytest.mark.weir_only
 
@@ -156,6 +156,22 @@ def test_config_set_memory_grows_and_shrinks(fleet):
     assert rig.weir.rss_bytes() <= 64 * mb
     direct("SET", "k0", "new")
     eventually(lambda: client("GET", "k0"), b"new")
+
+
+@pytest.mark.parametrize("options, says", [
+    ({"memory": "8mb"}, "memory: 8 MB is too small"), ({"memory": "64kb"}, "memory"),
+    ({"listen": ["192.0.2.1:7000"]}, "192.0.2.1:7000"), ({"extra": "maxclients 2000000"}, "maxclients"),
+    ({"extra": "nonsense 1"}, "nonsense"), ({"store": "redis://127.0.0.1:notaport"}, "notaport"),
+    ({"listen": ["unix:/nonexistent/w.sock"]}, "/nonexistent/w.sock"),
+])
+def test_start_is_refused_in_words(tmp_path, options, says):
+    # Catches: a crash, or silence, where the operator needs a reason.
+    options = {"store": "redis://127.0.0.1:1", **options}
+    weir = Weir(tmp_path / "weir", options.pop("store"), **options)
+    weir.launch()
+    assert weir.wait() in (1, 2), weir.log()
+    assert says in weir.log(), weir.log()
+    assert not weir.reports()
 
 
 # ---- reload ------------------------------------------------------------------------------------------

@@ -371,14 +371,13 @@ def test_large_values_both_ways(twins, size):
 
 
 def test_write_behind_a_reply_too_large_to_keep(twins):
-    # Such a client may be cut, for neither can be repeated; but it is never told something wrong.
+    # Neither can be repeated, so such a client may be told so; but it is never told something wrong.
     twins.store.client()("SET", "huge", "h" * 5_000_000)
     client, other = twins.weir.client(), twins.weir.client()
     sender = Worker(client.send_raw, command_bytes([("GET", "huge"), ("INCR", "n"), ("GET", "n")]))
-    try:
-        assert [client.reply() for _ in range(3)] == [b"h" * 5_000_000, 1, b"1"]
-    except Closed:
-        pass
+    first, *others = [client.reply() for _ in range(3)]
+    assert first == b"h" * 5_000_000 or "client-buffer" in first
+    assert others == [1, b"1"]
     sender.finish()
     assert other("GET", "n") in (b"1", None)
     assert other("PING") == "PONG"

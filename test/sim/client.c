@@ -518,6 +518,13 @@ static void flow_abort(struct client *c)
 
 static void send_something(struct fleet *f, struct client *c)
 {
+    if (f->options.hot && world_chance(700)) {
+        if (world_chance(150))
+            send_set(f, c, "s0", R_SET);
+        else
+            send_get(c, world_chance(800) ? "s0" : "t0");
+        return;
+    }
     unsigned choice = (unsigned)world_below(1000);
     if (choice < 350)
         send_strings(f, c);
@@ -921,7 +928,7 @@ static void client_send(struct fleet *f, struct client *c)
     if (f->stopped || c->alone || c->out.size > 100000 || world_now() < c->next_send_ns ||
         world_now() < f->quiet_until_ns)
         return;
-    unsigned batch = world_chance(500) ? 1 : 1 + (unsigned)world_below(16);
+    unsigned batch = world_chance(f->options.hot ? 900 : 500) ? 1 : 1 + (unsigned)world_below(16);
     while (batch-- > 0 && c->count < PENDING - 8 && !c->alone)
         send_something(f, c);
     uint64_t think_ns = world_chance(700) ? 300000 : 20000000;

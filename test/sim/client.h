@@ -15,6 +15,7 @@ struct fleet_options {
     bool large;            // values beyond a lane's request
     bool faults;           // errors of weir and lost connections are to be expected
     bool transactions, blocking;
+    bool hot;              // one key of each kind, asked for singly: reads join each other's fills
 };
 
 struct fleet *fleet_create(const struct fleet_options *options, struct history *history);

@@ -26,6 +26,8 @@ void subject_step(struct subject *subject, unsigned thread);
 // Adds the states of all requests of clients to counts[fault][state].
 void subject_count(struct subject *subject, enum fault fault,
                    uint64_t counts[FAULT_KINDS][SUBJECT_STATES]);
+// Is a request in one of the states that last shortest (JOINED, FENCE)?
+bool subject_rare_moment(const struct subject *subject);
 unsigned subject_states(void);
 const char *subject_state_name(unsigned state);
 // The n-th borrow of buffer memory from now fails (sticky: and all later); 0 ends it.

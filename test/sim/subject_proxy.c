@@ -84,6 +84,16 @@ void subject_count(struct subject *subject, enum fault fault,
                 counts[fault][r->state]++;
 }
 
+bool subject_rare_moment(const struct subject *subject)
+{
+    for (unsigned w = 0; w < subject->proxy->workers; w++)
+        for (struct client *c = subject->proxy->worker[w]->clients; c != NULL; c = c->next)
+            for (struct request *r = c->first; r != NULL; r = r->next)
+                if (r->state == REQUEST_JOINED || r->state == REQUEST_FENCE)
+                    return true;
+    return false;
+}
+
 void subject_fail_blocks(struct subject *subject, uint64_t n, bool sticky)
 {
     block_pool_fail_after(subject->proxy->pool, n, sticky);

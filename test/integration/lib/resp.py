@@ -66,7 +66,7 @@ def command_bytes(commands):
     return b"".join(encode(*command) for command in commands)
 
 
-class Closed(Exception):
+class Closed(ConnectionError):
     """The peer closed the connection (or reset it) before the frame was complete."""
 
 

@@ -125,7 +125,6 @@ class Redis(Server):
     def __init__(self, directory, **options):
         super().__init__(directory)
         self.options = options
-        self.unix = None
         for _ in range(5):
             self.port = free_port()
             self.address = ("127.0.0.1", self.port)
@@ -175,12 +174,18 @@ class Weir(Server):
         super().__init__(directory)
         self.store = store
         self.options = {"memory": "64mb", "threads": 2, "admin": "off", "loglevel": "debug", **options}
-        self.unix = None
+        self.take_port()
+
+    def take_port(self):
+        self.port = free_port()
+        self.address = ("127.0.0.1", self.port)
+
+    def run(self):
+        """Starts it, on another port when this one has been taken meanwhile."""
         for _ in range(5):
-            self.port = free_port()
-            self.address = ("127.0.0.1", self.port)
             if self.start():
-                return
+                return self
+            self.take_port()
         raise AssertionError("weir does not start:\n" + self.log())
 
     @property
@@ -201,12 +206,15 @@ class Weir(Server):
             lines += ["cache {", block, "}"]
         return "\n".join(lines + [extra, ""])
 
-    def start(self):
+    def launch(self):
         self.config_path.write_text(self.config_text())
         self.spawn([WEIR, "serve", str(self.config_path)], {
             "ASAN_OPTIONS": "exitcode=99:detect_leaks=1:abort_on_error=0",
             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
             "TSAN_OPTIONS": "exitcode=99:halt_on_error=0"})
+
+    def start(self):
+        self.launch()
         return self.await_start()
 
     def reports(self):
