@@ -311,7 +311,7 @@ static bool drained(struct worker *worker)
 void worker_drain(struct worker *worker)
 {
     struct proxy *proxy = worker->proxy;
-    uint32_t state = atomic_load_explicit(&proxy->drain_state, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&proxy->drain_state, memory_order_acquire);
     if (state == DRAIN_SERVING)
         return;
     if (worker->index == 0) {
