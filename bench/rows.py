@@ -255,19 +255,20 @@ def lone(settings):
     connections, requests = 8, 300 if settings.quick else 1500
     step = connections * requests
     with servers.redis_server() as store:
-        populate(store, step * settings.rounds)
+        rounds = 2 * settings.rounds + 1
+        populate(store, step * rounds)
         with servers.weir(store, "on") as one, servers.weir(store, "on", threads=2) as two:
             first = {}
 
             def miss(server):
                 start = first[server] = first.get(server, -step) + step
                 return load(server, lone=connections, ops=requests, first=start, keys=step,
-                            sequential=True)["worst_connection_p50_us"]
+                            sequential=True)["p50_us"]
 
             results = interleave("a lone client's miss, p50 µs", {
                 "redis-server": lambda: miss(store), "one thread": lambda: miss(one),
-                "two threads": lambda: miss(two)}, settings.rounds)
-    value = ratio(results, "two threads", "one thread")
+                "two threads": lambda: miss(two)}, rounds)
+    value = median(results, "two threads") / median(results, "one thread")
     row.at_most("a lone client's miss, two threads over one, p50", value, 1.15,
                 f"{value:.2f} × ({median(results, 'two threads'):.1f} against "
                 f"{median(results, 'one thread'):.1f} µs; redis-server alone "

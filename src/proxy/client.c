@@ -25,6 +25,7 @@
 
 enum { FLUSH_VECTORS = 64, STUCK_SECONDS = 60 };
 enum { MUCH_OUTPUT = 16 * BLOCK_BYTES, UNREAD_MS = 100 };
+enum { LEAN_OUTSTANDING = 16 }; // requests of a client under way when memory is short
 
 static void client_ready(struct loop_fd *io, uint32_t events);
 
@@ -198,7 +199,7 @@ static struct client *worst_reader(struct worker *worker, size_t more_than, uint
 }
 
 // Adds output. When only the reserve is left, or nothing, one who holds more than this client and does
-// not read has to go first.
+// not read has to go first; if there is none, the reserve is for outputs of modest size.
 static bool put_out(struct client *client, struct slice bytes)
 {
     struct worker *worker = client->worker;
@@ -210,7 +211,8 @@ static bool put_out(struct client *client, struct slice bytes)
         struct client *worst =
             worst_reader(worker, client->out.size + MUCH_OUTPUT, CLOCK_MS(UNREAD_MS));
         if (worst == NULL)
-            return tight && buf_append(&client->out, &worker->blocks, bytes) == 0;
+            return tight && client->out.size + bytes.size <= 4 * MUCH_OUTPUT &&
+                   buf_append(&client->out, &worker->blocks, bytes) == 0;
         shed(worst, "did not read its replies while others needed the memory");
     }
 }
@@ -251,6 +253,14 @@ bool client_spill(struct client *client)
     worker->out_client = client;
     worker->out_size = worker->out_begin;
     return spill_region(client);
+}
+
+// Everything composed in this round goes before what is put into `out` now, whether its region is
+// still open or was closed for another client's.
+static void spill_all(struct client *client)
+{
+    if (!client_spill(client) && !client->doomed)
+        spill_region(client);
 }
 
 static void open_region(struct client *client)
@@ -300,7 +310,7 @@ void client_append(struct client *client, struct slice bytes)
         worker->out_size += bytes.size;
         return;
     }
-    client_spill(client);
+    spill_all(client);
     if (!client->doomed && !put_out(client, bytes))
         shed(client, "no buffer memory for its replies");
 }
@@ -317,7 +327,7 @@ void client_append_buf(struct client *client, struct buf *bytes)
         return;
     }
     mark_dirty(client);
-    client_spill(client);
+    spill_all(client);
     if (!client->doomed)
         buf_move(&client->out, bytes);
 }
@@ -412,8 +422,9 @@ void clients_flush(struct worker *worker)
 
 bool client_throttled(const struct client *client)
 {
-    return client->outstanding >= LIMIT_OUTSTANDING ||
-           (client->out.size > 0 && client->out.size > worker_client_room(client->worker) / 2);
+    size_t room = worker_client_room(client->worker);
+    uint32_t most = room == 0 ? LEAN_OUTSTANDING : LIMIT_OUTSTANDING;
+    return client->outstanding >= most || (client->out.size > 0 && client->out.size > room / 2);
 }
 
 static const struct resp_bounds *bounds_of(const struct client *client)

@@ -1,4 +1,6 @@
-// CLIENT and its subcommands, about weir's own clients. LIST and KILL concern all threads: the
+// CLIENT and its subcommands, about weir's own clients.
+//
+// A client is its thread's: no other may look at it. LIST and KILL concern all threads: the
 // request itself travels from worker to worker as a message, and each adds what it knows.
 #include "base/err.h"
 #include "proxy/client.h"
@@ -168,17 +170,18 @@ void client_command_visited(struct request *request)
         return;
     }
     resp_request_parse(&parsed, slice_of(request->frame, request->frame_size), &bounds, &need);
+    char room[200];
+    parse_filter(&parsed, &filter, room);
+    bool kill = is_kill(&parsed);
     uint32_t killed = request->key_size;
     size_t size = request->reply.size;
     buf_copy(&request->reply, worker->turn_scratch);
     buf_clear(&request->reply, &worker->blocks);
-    request_finish(client, request);
-    if (!is_kill(&parsed)) {
+    request_finish(client, request); // and with it what was parsed
+    if (!kill) {
         local_bulk(client, slice_of(worker->turn_scratch, size));
         return;
     }
-    char room[200];
-    parse_filter(&parsed, &filter, room);
     if (!filter.old_form)
         local_integer(client, killed);
     else

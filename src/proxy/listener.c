@@ -1,3 +1,9 @@
+// Accepting and handing over. A connection is refused here, before anything is kept for it: beyond
+// loopback without a password (protected mode), or past maxclients. What is accepted goes to the
+// thread with the fewest clients, counting those of the same burst that are still on their way.
+//
+// Rejected: SO_REUSEPORT with a listener per thread. The kernel spreads by a hash of addresses, and
+// ten connections over two threads then lie eight to two as often as not.
 #include "proxy/listener.h"
 #include "base/err.h"
 #include "base/log.h"

@@ -1,5 +1,8 @@
 // The commands that concern the connection. They are answered when nothing of the client is under
 // way, so their place among its replies is certain; errors are worded as Redis words them.
+//
+// Inside MULTI Redis queues most of these too, and in a RESP2 subscription it refuses them: then the
+// client's private connection gets them (belongs_to_session), so that the store's own rules hold.
 #include "proxy/local.h"
 #include "base/err.h"
 #include "proxy/client.h"

@@ -1,5 +1,8 @@
 // The proxy's life: everything is mapped and opened before the first thread starts, so that what
 // can't be had is refused at once. See proxy.h.
+//
+// Settings are immutable and published by one pointer. Workers take it once a round and say which they
+// hold; what a reload replaced is freed when nobody holds it (the idea of a hazard pointer).
 #include "proxy/proxy.h"
 #include "base/err.h"
 #include "base/hash.h"

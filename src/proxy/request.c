@@ -329,11 +329,22 @@ static bool waits_for_silence(struct client *client)
     return false;
 }
 
+static enum request_verdict start(struct client *client, const struct parsed *parsed);
+
 enum request_verdict request_start(struct client *client, const struct parsed *parsed)
 {
-    const struct command *command = parsed->command;
+    enum reply_mode before = client->reply_mode;
     if (client->holds > 0 || waits_for_silence(client))
         return REQUEST_STALLED;
+    enum request_verdict verdict = start(client, parsed);
+    if (verdict == REQUEST_STALLED)
+        client->reply_mode = before; // it comes again
+    return verdict;
+}
+
+static enum request_verdict start(struct client *client, const struct parsed *parsed)
+{
+    const struct command *command = parsed->command;
     client->last_command = command;
     if (!client->identity.authenticated && !(command->flags & COMMAND_NO_AUTH))
         return refuse_stranger(client, parsed);
@@ -400,6 +411,37 @@ static bool overflows(const struct client *client, const struct request *request
            pending + size > worker_client_room(client->worker) && !write_behind(request);
 }
 
+// A reply that waits for its turn. A short one stands behind the frame: a block for each of many small
+// replies would use up the buffers.
+static uint8_t *small_room(struct request *request, size_t *room)
+{
+    size_t used = request->frame_size <= REQUEST_INLINE_BYTES ? request->frame_size : 0;
+    *room = REQUEST_INLINE_BYTES - used;
+    return request->frame + used;
+}
+
+static int hold_reply(struct worker *here, struct request *request, struct slice reply)
+{
+    size_t room;
+    uint8_t *small = small_room(request, &room);
+    if (reply.size > room)
+        return buf_append(&request->reply, &here->blocks, reply);
+    memcpy(small, reply.data, reply.size);
+    request->small_size = (uint8_t)reply.size;
+    return 0;
+}
+
+static void drop_reply(struct worker *here, struct request *request)
+{
+    request->small_size = 0;
+    buf_clear(&request->reply, &here->blocks);
+}
+
+static size_t held_size(const struct request *request)
+{
+    return request->small_size + request->reply.size;
+}
+
 void request_answer(struct worker *here, struct request *request, struct slice reply, bool resp3)
 {
     struct client *client = request->worker == here ? request->client : NULL;
@@ -420,7 +462,7 @@ void request_answer(struct worker *here, struct request *request, struct slice r
         request_turns(client);
         return;
     }
-    if (buf_append(&request->reply, &here->blocks, reply) != 0)
+    if (hold_reply(here, request, reply) != 0)
         request->flags |= REQUEST_LARGE;
     request_return(here, request);
 }
@@ -451,7 +493,7 @@ static void discard_behind(struct client *client, struct request *from)
             set_discard(request, true);
             continue;
         }
-        buf_clear(&request->reply, &client->worker->blocks);
+        drop_reply(client->worker, request);
         set_state(request, REQUEST_REASK);
     }
 }
@@ -460,8 +502,8 @@ static void discard_behind(struct client *client, struct request *from)
 static void answer_instead(struct client *client, struct request *request, const char *line)
 {
     request->flags = (request->flags & ~(uint32_t)(REQUEST_LARGE | REQUEST_RESP3)) | REQUEST_FAILED;
-    buf_clear(&request->reply, &client->worker->blocks);
-    if (buf_append(&request->reply, &client->worker->blocks, slice_str(line)) != 0)
+    drop_reply(client->worker, request);
+    if (hold_reply(client->worker, request, slice_str(line)) != 0)
         client_close(client);
 }
 
@@ -496,7 +538,7 @@ static void returned_large(struct client *client, struct request *request)
 
 static void returned_unanswered(struct client *client, struct request *request)
 {
-    buf_clear(&request->reply, &client->worker->blocks);
+    drop_reply(client->worker, request);
     set_state(request, REQUEST_REASK);
     discard_behind(client, request);
 }
@@ -525,8 +567,8 @@ void request_returned(struct request *request)
     set_discard(request, false);
     if (request->state == REQUEST_FENCE)
         request->flags |= REQUEST_FENCED;
-    if (discard || request->flags & REQUEST_LARGE || request->reply.size == 0 ||
-        overflows(client, request, request->reply.size))
+    if (discard || request->flags & REQUEST_LARGE || held_size(request) == 0 ||
+        overflows(client, request, held_size(request)))
         returned_unanswered(client, request);
     else
         set_state(request, REQUEST_DONE);
@@ -543,6 +585,11 @@ static void deliver_held(struct client *client, struct request *request)
     bool whole = request->flags & REQUEST_ADD_INFO || (rewrite && client->identity.protocol == 2);
     if (whole && request->reply.size > worker->join_room) {
         client_close(client);
+        return;
+    }
+    if (request->small_size > 0) {
+        size_t room;
+        deliver(client, request, slice_of(small_room(request, &room), request->small_size), resp3);
         return;
     }
     if (whole || request->reply.size <= BLOCK_ROOM / 2) {

@@ -76,6 +76,7 @@ struct request {
     bool away;                 // with the node's thread
     bool reads;                // REQUEST_READ, for those who may not look at the flags
     bool discard;              // its lane reply is out of order by now: throw it away, REASK
+    uint8_t small_size;        // a short reply held behind the frame, instead of in `reply`
     uint32_t frame_size, key_offset, key_size;
     struct buf frame_rest;     // the frame, when longer than fits below
     uint8_t frame[REQUEST_INLINE_BYTES];

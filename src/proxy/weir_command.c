@@ -1,5 +1,7 @@
 // WEIR … and CONFIG GET/SET weir-…: what an operator asks weir itself over RESP. Allowed from
 // loopback and Unix sockets, unless admin-commands says no.
+//
+// Nothing here is on the data path: it may allocate, and its replies are small.
 #include "base/err.h"
 #include "base/hash.h"
 #include "proxy/client.h"

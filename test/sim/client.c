@@ -423,6 +423,8 @@ static void send_silent(struct fleet *f, struct client *c)
 {
     char key[16];
     key_text(key, 's');
+    if (getenv("SIM_OPS") != NULL)
+        fprintf(stderr, "c%u sends a silent SET %s behind %u others\n", c->id, key, c->count);
     COMPOSE(c, T("CLIENT"), T("REPLY"), T("SKIP"));
     send_set(f, c, key, R_SET);
     struct pending *p = &c->pending[(c->first + --c->count) % PENDING];

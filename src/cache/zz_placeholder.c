@@ -1,1 +1,0 @@
-extern int weir_placeholder_cache; int weir_placeholder_cache;

@@ -1,1 +1,0 @@
-extern int weir_placeholder_config; int weir_placeholder_config;

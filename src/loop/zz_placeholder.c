@@ -1,1 +1,0 @@
-extern int weir_placeholder_loop; int weir_placeholder_loop;
