@@ -282,6 +282,7 @@ static void hello_refused(struct lane *lane, struct slice reply)
         refused(lane, "HELLO", reply);
         return;
     }
+    atomic_store(&node->resp2_only, true);
     lane->resp3 = false; // a server without RESP3, or with the command forbidden
     if (node->password[0] == '\0')
         ask_rest(lane);
@@ -304,6 +305,7 @@ static void hello_answered(struct lane *lane, struct request *request, struct sl
         return;
     }
     lane->resp3 = true;
+    atomic_store(&node->resp2_only, false);
     while (resp_element_next(reply, &cursor, &name) && resp_element_next(reply, &cursor, &value)) {
         if (!resp_text(name, &text))
             continue;
