@@ -29,7 +29,7 @@ struct proxy {
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients;
     _Atomic uint32_t drain_state; // 0 serving, 1 draining, 2 stopping
-    uint64_t drain_deadline_ns;
+    _Atomic uint64_t drain_deadline_ns;
     uint64_t started_ns;
     _Atomic uint64_t stats_seq;
     uint64_t memory_base_bytes; // what is neither cache, buffers nor scratch: code, stacks, control

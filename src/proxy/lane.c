@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 2000 };
+enum { BACKOFF_MIN_MS = 20, BACKOFF_MAX_MS = 2000, LOG_AGAIN_SECONDS = 60 };
 
 static void lane_ready(struct loop_fd *io, uint32_t events);
 static void lane_timeout(struct loop_timer *timer, uint64_t now_ns);
@@ -386,18 +386,31 @@ static void fail_waiting(struct lane *lane)
     }
 }
 
+// A store that stays away is said once, and then once a minute.
+static void log_lost(struct lane *lane, bool was_up, const char *why)
+{
+    uint64_t now_ns = lane->node->home->now_ns;
+    if (!was_up && lane->logged_ns != 0 &&
+        now_ns - lane->logged_ns < LOG_AGAIN_SECONDS * CLOCK_MS(1000))
+        return;
+    lane->logged_ns = was_up ? 0 : now_ns;
+    log_write(was_up ? LOG_WARN : LOG_INFO, was_up ? "store lost" : "store not reached",
+              "node=%s db=%u reason=\"%s\" requests=%u", lane->node->name, lane->db, why,
+              lane->in_flight);
+}
+
 void lane_lost(struct lane *lane, const char *why)
 {
     struct node *node = lane->node;
     if (lane->state == LANE_UNUSED || lane->state == LANE_DOWN)
         return;
     bool was_up = lane->state == LANE_UP;
-    log_write(was_up ? LOG_WARN : LOG_INFO, was_up ? "store lost" : "store not reached",
-              "node=%s db=%u reason=\"%s\" requests=%u", node->name, lane->db, why, lane->in_flight);
+    log_lost(lane, was_up, why);
     lane_close(lane);
     lane->state = LANE_DOWN;
     lane->failures = was_up ? 1 : lane->failures + 1;
-    lane->old_connection_id = lane->connection_id;
+    if (was_up) // before that it has carried nothing
+        lane->old_connection_id = lane->connection_id;
     atomic_store(&lane->floor, UINT32_MAX);
     fill_kill_all(&node->fills);
     worker_count(node->home, METRIC_cache_epochs_total, was_up);

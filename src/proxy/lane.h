@@ -45,6 +45,7 @@ struct lane {
     int64_t connection_id, old_connection_id; // as the store numbers them
     uint64_t sent_ns, received_ns;   // progress, for store-timeout
     uint64_t asked_ns;               // when the last vouch was sent
+    uint64_t logged_ns;              // when it was last said that the store is not reached
     bool optin_sampled;              // tracking is OPTIN
     char run_id[48];                 // of the server process behind it
 };

@@ -229,10 +229,12 @@ static void info_answered(struct lane *lane, struct request *request, struct sli
     }
     set_version(node);
     bool same_process = run_id[0] != '\0' && strcmp(run_id, lane->run_id) == 0;
+    if (!same_process)
+        lane->old_connection_id = 0; // by now another client's number
     memcpy(lane->run_id, run_id, sizeof run_id);
     char old[24];
     snprintf(old, sizeof old, "%lld", (long long)lane->old_connection_id);
-    if (same_process && lane->old_connection_id > 0 && lane->old_connection_id != lane->connection_id &&
+    if (lane->old_connection_id > 0 && lane->old_connection_id != lane->connection_id &&
         !ASK(lane, ignore, "CLIENT", "KILL", "ID", old))
         return;
     if (node->proxy->cache == NULL || !node->home->settings->config.cache)
@@ -280,6 +282,7 @@ static void hello_refused(struct lane *lane, struct slice reply)
         refused(lane, "HELLO", reply);
         return;
     }
+    atomic_store(&node->resp2_only, true);
     lane->resp3 = false; // a server without RESP3, or with the command forbidden
     if (node->password[0] == '\0')
         ask_rest(lane);
@@ -302,6 +305,7 @@ static void hello_answered(struct lane *lane, struct request *request, struct sl
         return;
     }
     lane->resp3 = true;
+    atomic_store(&node->resp2_only, false);
     while (resp_element_next(reply, &cursor, &name) && resp_element_next(reply, &cursor, &value)) {
         if (!resp_text(name, &text))
             continue;

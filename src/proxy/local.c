@@ -186,7 +186,8 @@ static void hello(struct client *client, const struct resp_request *request)
         client_append_text(client, "-ERR Protocol version is not an integer or out of range\r\n");
         return;
     }
-    if (protocol < 2 || protocol > 3) {
+    bool unknown = atomic_load(&proxy_node(client->worker->proxy)->resp2_only);
+    if (protocol < 2 || protocol > (unknown ? 2 : 3)) {
         client_append_text(client, "-NOPROTO unsupported protocol version\r\n");
         return;
     }

@@ -39,6 +39,23 @@ static uint64_t scratch_of(const struct config *config, unsigned workers)
     return workers * each;
 }
 
+static uint64_t buffers_of(uint64_t memory_bytes)
+{
+    uint64_t buffers = memory_bytes / 8;
+    if (buffers < BUFFERS_MIN_MIB * MIB)
+        return BUFFERS_MIN_MIB * MIB;
+    return buffers > BUFFERS_MAX_MIB * MIB ? BUFFERS_MAX_MIB * MIB : buffers;
+}
+
+// The smallest memory that holds `rest` and the buffers that go with it.
+static uint64_t least_of(uint64_t rest)
+{
+    uint64_t least = rest;
+    while (least < rest + buffers_of(least))
+        least = rest + buffers_of(least);
+    return least;
+}
+
 int memory_plan(struct proxy *proxy, const struct config *config, uint64_t *cache_bytes,
                 char error[CONFIG_ERROR])
 {
@@ -46,20 +63,16 @@ int memory_plan(struct proxy *proxy, const struct config *config, uint64_t *cach
 #ifdef WEIR_SANITIZED
     base = 24 * MIB; // a sanitizer's own memory is not weir's
 #endif
-    uint64_t buffers = config->memory_bytes / 8;
-    if (buffers < BUFFERS_MIN_MIB * MIB)
-        buffers = BUFFERS_MIN_MIB * MIB;
-    if (buffers > BUFFERS_MAX_MIB * MIB)
-        buffers = BUFFERS_MAX_MIB * MIB;
+    uint64_t buffers = buffers_of(config->memory_bytes);
     uint64_t scratch = scratch_of(config, proxy->workers);
-    uint64_t least = base + buffers + scratch + (config->cache ? CACHE_MIN_MIB * MIB : 0);
+    uint64_t least = least_of(base + scratch + (config->cache ? CACHE_MIN_MIB * MIB : 0));
     if (config->memory_bytes < least) {
         snprintf(error, CONFIG_ERROR,
                  "memory: %llu MB is too small: %llu MB would do (process %llu, buffers %llu, "
                  "%u threads %llu%s); fewer threads or a smaller client-buffer need less",
                  (unsigned long long)(config->memory_bytes / MIB),
                  (unsigned long long)(least / MIB + 1), (unsigned long long)(base / MIB),
-                 (unsigned long long)(buffers / MIB), proxy->workers,
+                 (unsigned long long)(buffers_of(least) / MIB), proxy->workers,
                  (unsigned long long)(scratch / MIB), config->cache ? ", cache at least 2" : "");
         return WEIR_ERANGE;
     }

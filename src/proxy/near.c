@@ -237,6 +237,8 @@ enum near_verdict near_mget(struct worker *worker, const struct node *node,
         if (!cache_still(worker->proxy->cache, &refs[i], positions[i]))
             return NEAR_MISS;
     }
+    if (floor_of(&node->lanes[db]) != floor)
+        return NEAR_MISS; // flushed meanwhile: some may be from before it, some from after
     *size = used;
     return NEAR_HIT;
 }

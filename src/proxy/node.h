@@ -38,6 +38,7 @@ struct node {
     char version[32], role[160];  // role: "master", or "slave HOST PORT"
     unsigned version_number;      // 70015 for 7.0.15
     _Atomic uint32_t version_shared; // the same for other threads; 0 until known
+    _Atomic bool resp2_only;      // shared: the store does not know RESP3
     _Atomic bool fields_expire;   // shared: hash fields may expire on their own (7.4)
     _Atomic uint32_t private_blocking, private_transactions; // lent now, shared
     _Atomic uint32_t private_total;

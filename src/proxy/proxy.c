@@ -285,8 +285,10 @@ static void ask_all(struct proxy *proxy, uint32_t state)
 
 void proxy_drain(struct proxy *proxy)
 {
-    const struct config *config = &atomic_load(&proxy->settings)->config;
-    proxy->drain_deadline_ns = clock_now_ns() + CLOCK_MS(config->drain_ms);
+    pthread_mutex_lock(&proxy->reload_lock); // the settings stay while they are read
+    uint64_t drain_ms = atomic_load(&proxy->settings)->config.drain_ms;
+    pthread_mutex_unlock(&proxy->reload_lock);
+    atomic_store(&proxy->drain_deadline_ns, clock_now_ns() + CLOCK_MS(drain_ms));
     ask_all(proxy, DRAIN_DRAINING);
 }
 
@@ -301,7 +303,7 @@ static bool drained(struct worker *worker)
     for (struct client *client = worker->clients; client != NULL; client = next) {
         next = client->next;
         if (client->first == NULL && client->session == NULL && client_pending(client) == 0 &&
-            !client->streaming)
+            !client->streaming && !client->resuming)
             client_close(client);
     }
     return worker->clients == NULL;
