@@ -1,7 +1,7 @@
 // cache_resize: grows or shrinks shard by shard, while readers and writers go on.
 //
-//   grow     populate tables and log ─► [lock] new index, more free segments [unlock] ─► old tables
-//            go back
+//   grow     populate the log of all, then by shard: populate tables ─► [lock] new index, more free
+//            segments [unlock] ─► old tables go back
 //   shrink   [lock] evict a slice [unlock] … ─► [lock] move the segments beyond the new end into
 //            free ones before it; new index [unlock] ─► the log's end and the old tables go back
 //
@@ -42,20 +42,26 @@ static void give_back_tables(const struct cache *cache, const struct shard *shar
     map_give_back(shard->region + cache->layout.ghosts[area], sizes->ghost_bytes);
 }
 
-static int populate(const struct cache *cache, const struct shard *shard, const struct sizes *sizes)
+static int populate_tables(const struct cache *cache, const struct shard *shard,
+                           const struct sizes *sizes)
 {
-    const struct sizes *old = &cache->sizes;
-    uint8_t *log = (uint8_t *)shard->log, *heads = (uint8_t *)shard->segments;
     unsigned area = next_area(shard);
     int error = map_populate(cache, shard->region + cache->layout.index[area], sizes->index_bytes);
     if (error == 0)
         error = map_populate(cache, shard->region + cache->layout.ghosts[area], sizes->ghost_bytes);
-    if (error == 0 && sizes->segments > old->segments) {
-        error = map_populate(cache, log + old->log_bytes, sizes->log_bytes - old->log_bytes);
-        if (error == 0)
-            error = map_populate(cache, heads + old->segments_bytes,
-                                 sizes->segments_bytes - old->segments_bytes);
-    }
+    return error;
+}
+
+// The part of the log, and of its segments' heads, that growing adds.
+static int populate_log(const struct cache *cache, const struct shard *shard,
+                        const struct sizes *sizes)
+{
+    const struct sizes *old = &cache->sizes;
+    uint8_t *log = (uint8_t *)shard->log, *heads = (uint8_t *)shard->segments;
+    int error = map_populate(cache, log + old->log_bytes, sizes->log_bytes - old->log_bytes);
+    if (error == 0)
+        error = map_populate(cache, heads + old->segments_bytes,
+                             sizes->segments_bytes - old->segments_bytes);
     return error;
 }
 
@@ -67,13 +73,6 @@ static void give_back_end(const struct shard *shard, const struct sizes *from,
     map_give_back((uint8_t *)shard->log + to->log_bytes, from->log_bytes - to->log_bytes);
     map_give_back((uint8_t *)shard->segments + to->segments_bytes,
                   from->segments_bytes - to->segments_bytes);
-}
-
-static void undo_populate(const struct cache *cache, const struct shard *shard,
-                          const struct sizes *sizes)
-{
-    give_back_tables(cache, shard, next_area(shard), sizes);
-    give_back_end(shard, sizes, &cache->sizes);
 }
 
 static void evict_in_slices(struct cache *cache, struct shard *shard, uint64_t limit)
@@ -130,15 +129,15 @@ int cache_resize(struct cache *cache, size_t bytes)
         return WEIR_ERANGE;
     bool growing = sizes.segments > cache->sizes.segments;
     for (uint32_t i = 0; growing && i < cache->shard_count; i++) {
-        if (populate(cache, &cache->shards[i], &sizes) == 0)
+        if (populate_log(cache, &cache->shards[i], &sizes) == 0)
             continue;
         for (uint32_t j = 0; j <= i; j++)
-            undo_populate(cache, &cache->shards[j], &sizes);
+            give_back_end(&cache->shards[j], &sizes, &cache->sizes);
         return WEIR_ENOMEM;
     }
     for (uint32_t i = 0; i < cache->shard_count; i++) {
-        // When shrinking, the new tables are small beside what the shard gives back at the end.
-        if (!growing && populate(cache, &cache->shards[i], &sizes) != 0)
+        // Only one shard has its tables twice at a time, so the bound holds while it changes.
+        if (populate_tables(cache, &cache->shards[i], &sizes) != 0)
             return WEIR_ENOMEM;
         resize_shard(cache, &cache->shards[i], &sizes);
     }
