@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lib.fake import Fake  # noqa: E402
 from lib.servers import DIRECT, WEIR, Direct, Redis, Weir  # noqa: E402
+from lib.twins import Twins  # noqa: E402
 
 
 def pytest_configure(config):
@@ -96,6 +97,26 @@ def module_fleet(tmp_path_factory):
     fleet = Fleet(tmp_path_factory.mktemp("servers"))
     yield fleet
     fleet.stop()
+
+
+@pytest.fixture(scope="module")
+def servers(module_fleet):
+    return Twins(module_fleet)
+
+
+@pytest.fixture
+def twins(servers):
+    servers.flush()
+    yield servers
+    for server in (servers.store, servers.twin, servers.weir):
+        server.close_clients()
+    said = servers.weir.died()  # the next tests get a new one
+    assert not said, said
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def pair(twins, request):
+    return twins.pair(request.param)
 
 
 @pytest.hookimpl(hookwrapper=True)
