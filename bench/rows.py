@@ -180,8 +180,8 @@ def figures_of(*words):
 
 def lookups(settings):
     row = Row()
-    runs = [figures_of(servers.program("bench/lookups")) for _ in range(1 if settings.quick else 5)]
-    for name, label in (("zipf_scaling", "Zipf 0.99"), ("hot_scaling", "a single hot key")):
+    runs = [figures_of(servers.program("bench/lookups")) for _ in range(1 if settings.quick else 3)]
+    for name, label in (("zipf_scaling", "Zipf 0.99"), ("hot_key_scaling", "a single hot key")):
         value = statistics.median(run[name] for run in runs)
         row.line(f"lookups in the cache alone, two threads over one, {label}", f"{value:.2f} ×",
                  "≥ 1.9", value >= 1.9)

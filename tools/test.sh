@@ -17,7 +17,7 @@ passed=0
 failed=0
 
 all=(build unit structure asan-build asan asan-integration tsan-build tsan tsan-integration
-    integration linear)
+    integration regress linear)
 
 ctest_in() { # DIR [ctest arguments]
     ctest --test-dir "$1" --output-on-failure --no-tests=ignore -j "$(nproc)" --timeout 900 "${@:2}"
@@ -33,11 +33,14 @@ run_stage() {
     structure) pytest_on build/weir -q test/structure ;;
     asan-build) tools/build.sh asan ;;
     asan) ctest_in build/asan ;;
-    asan-integration) pytest_on build/asan/weir -v -m short test/integration ;;
+    asan-integration)
+        pytest_on build/asan/weir -v test/integration/test_{proxy,coherence_exact,hostile}.py
+        ;;
     tsan-build) tools/build.sh tsan ;;
     tsan) ctest_in build/tsan -E '^sim/' ;;
-    tsan-integration) LINEAR_OPERATIONS=20000 pytest_on build/tsan/weir -v test/integration/test_linear.py ;;
+    tsan-integration) pytest_on build/tsan/weir -v -k weir test/integration/test_linear.py ;;
     integration) pytest_on build/weir -v test/integration --ignore test/integration/test_linear.py ;;
+    regress) pytest_on build/weir -v test/regress ;;
     linear) pytest_on build/weir -v test/integration/test_linear.py ;;
     *) echo "test: no stage '$1'; stages are: ${all[*]}"; return 2 ;;
     esac

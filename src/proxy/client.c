@@ -599,6 +599,13 @@ static void stream_large(struct client *client)
         client->stalled = true; // what was asked before is answered first
         return;
     }
+    if (client->reply_mode == REPLY_SKIPPING) {
+        if (session_pending(client)) {
+            client->stalled = true;
+            return;
+        }
+        client->reply_mode = REPLY_ON; // what was to be skipped has been answered
+    }
     if (buf_vectors(&client->in, &head, 1) == 1)
         session_stream(client, slice_of(head.iov_base, head.iov_len));
 }

@@ -100,13 +100,6 @@ static uint32_t floor_of(const struct lane *lane)
     return atomic_load_explicit(&lane->floor, memory_order_acquire);
 }
 
-bool near_peek(struct worker *worker, const struct node *node, const struct near_query *query)
-{
-    uint32_t floor = floor_of(&node->lanes[query->db]);
-    return floor != UINT32_MAX && cache_peek(worker->proxy->cache, &query->ref, floor,
-                                             clock_ms(worker->now_ns));
-}
-
 static size_t compose_null(const struct command *command, unsigned protocol, uint8_t *out)
 {
     const char *text = "_\r\n";
@@ -176,6 +169,21 @@ static bool would_survive(struct worker *worker, const struct node *node)
     if (atomic_load_explicit(&node->mode, memory_order_relaxed) != NODE_SAMPLED)
         return true;
     return worker->hit_age_bytes * SAMPLE_ONE_IN <= worker->proxy->cache_log_bytes;
+}
+
+bool near_peek(struct worker *worker, const struct node *node, const struct near_query *query)
+{
+    uint32_t floor = floor_of(&node->lanes[query->db]);
+    uint64_t now_ms = clock_ms(worker->now_ns);
+    struct cache_hit hit;
+    if (floor == UINT32_MAX)
+        return false;
+    if (atomic_load_explicit(&node->mode, memory_order_relaxed) != NODE_SAMPLED)
+        return cache_peek(worker->proxy->cache, &query->ref, floor, now_ms);
+    if (cache_get(worker->proxy->cache, &query->ref, floor, now_ms, NULL, 0, &hit) != CACHE_HIT)
+        return false;
+    worker->hit_age_bytes = hit.age_bytes;
+    return would_survive(worker, node);
 }
 
 enum near_verdict near_fetch(struct worker *worker, const struct node *node,

@@ -655,13 +655,15 @@ static void ask_again(struct client *client, struct request *request)
 // In time order: where a request may stand when its client's queue reaches it.
 static bool take_turn(struct client *client, struct request *request)
 {
+    if (request->away)
+        return false; // its state is the node's thread's to change
     switch (request->state) {
     case REQUEST_QUEUED:
     case REQUEST_SENT:
     case REQUEST_JOINED:
     case REQUEST_MARKER:
     case REQUEST_FENCE:
-        return false; // with the node's thread
+        break; // none of these is here
     case REQUEST_REASK:
         if (!client->in_private && !client_throttled(client))
             ask_again(client, request);

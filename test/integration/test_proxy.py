@@ -395,10 +395,10 @@ def test_large_arrays(pair):
 
 
 def test_slow_reader_gets_everything(twins):
-    value = "v" * 100_000
+    value = "v" * 50_000
     other, slow = twins.weir.client(), twins.weir.client(receive_buffer=8192)
     other("SET", "big", value)
-    count = 300
+    count = 800  # more than may be outstanding
     sender = Worker(slow.send_raw, command_bytes([("GET", "big"), ("ECHO", "x")] * count))
     time.sleep(0.5)
     for n in range(50):  # nobody else waits for it
