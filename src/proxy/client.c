@@ -427,6 +427,12 @@ bool client_throttled(const struct client *client)
     return client->outstanding >= most || (client->out.size > 0 && client->out.size > room / 2);
 }
 
+// Requests under way hold memory too, twice until they have left for the store.
+static bool asks_much(const struct client *client)
+{
+    return client->asked > worker_client_room(client->worker) / 2 + LIMIT_LANE_REQUEST;
+}
+
 static const struct resp_bounds *bounds_of(const struct client *client)
 {
     static const struct resp_bounds full = {LIMIT_MULTIBULK_ARGS, LIMIT_BULK_BYTES, true};
@@ -523,7 +529,7 @@ static size_t process(struct client *client, struct slice bytes)
                 cache_prefetch_entry(worker->proxy->cache, batch[i].hash);
         }
         for (unsigned i = 0; i < count; i++) {
-            if (client_throttled(client)) {
+            if (client_throttled(client) || asks_much(client)) {
                 client->stalled = client->throttled = true;
                 return consumed;
             }

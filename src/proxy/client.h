@@ -48,6 +48,7 @@ struct client {
     struct resp_scan scan;  // of the incomplete request at the head of `in`, when `scanning`
     struct request *first, *last; // requests not yet answered, oldest first
     uint32_t outstanding; // requests in the queue
+    size_t asked;         // bytes of them
     uint32_t markers;     // of them, in state MARKER: nothing but reads may follow yet
     uint32_t discards;    // of them, away to be asked again: the same
     uint32_t holds;       // of them, in state FENCE or REASK: nothing may follow yet

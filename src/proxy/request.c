@@ -76,6 +76,7 @@ static void enqueue(struct client *client, struct request *request)
         client->first = request;
     client->last = request;
     client->outstanding++;
+    client->asked += request->frame_size;
     request->reads = (request->flags & REQUEST_READ) != 0;
     if (!request->reads)
         client->writes++;
@@ -88,6 +89,7 @@ static void dequeue(struct client *client)
     if (client->first == NULL)
         client->last = NULL;
     client->outstanding--;
+    client->asked -= request->frame_size;
     if (!request->reads)
         client->writes--;
     if (client->stalled)
@@ -726,5 +728,6 @@ void request_orphan(struct client *client)
             request_release(request);
     }
     client->first = client->last = NULL;
+    client->asked = 0;
     client->outstanding = client->markers = client->discards = client->holds = client->writes = 0;
 }
