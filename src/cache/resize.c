@@ -1,7 +1,7 @@
 // cache_resize: grows or shrinks shard by shard, while readers and writers go on.
 //
-//   grow     populate the log of all, then by shard: populate tables ─► [lock] new index, more free
-//            segments [unlock] ─► old tables go back
+//   grow     by shard: populate tables ─► [lock] new index [unlock] ─► old tables go back;
+//            then populate the log of all ─► [lock] more free segments [unlock]
 //   shrink   [lock] evict a slice [unlock] … ─► [lock] move the segments beyond the new end into
 //            free ones before it; new index [unlock] ─► the log's end and the old tables go back
 //
@@ -102,22 +102,77 @@ static void vacate(struct shard *shard, uint32_t end)
     shard->segment_count = end;
 }
 
-static void resize_shard(struct cache *cache, struct shard *shard, const struct sizes *sizes)
+static void shrink_shard(struct cache *cache, struct shard *shard, const struct sizes *sizes)
 {
     unsigned old_area = shard->tables_area;
-    if (sizes->limit < shard->limit)
-        evict_in_slices(cache, shard, sizes->limit);
+    evict_in_slices(cache, shard, sizes->limit);
     shard_lock(shard);
-    if (sizes->segments < shard->segment_count)
-        vacate(shard, sizes->segments);
+    vacate(shard, sizes->segments);
     change_tables(cache, shard, sizes);
-    log_extend(shard, shard->segment_count, sizes->segments);
-    shard->segment_count = sizes->segments;
     set_limit(cache, shard, sizes->limit);
     atomic_store_explicit(&shard->wrapped, false, memory_order_relaxed);
     shard_unlock(shard);
     give_back_tables(cache, shard, old_area, &cache->sizes);
     give_back_end(shard, &cache->sizes, sizes);
+}
+
+static int shrink(struct cache *cache, const struct sizes *sizes)
+{
+    for (uint32_t i = 0; i < cache->shard_count; i++) {
+        // The new tables are small beside what the shard gives back at the end.
+        if (populate_tables(cache, &cache->shards[i], sizes) != 0)
+            return WEIR_ENOMEM;
+        shrink_shard(cache, &cache->shards[i], sizes);
+    }
+    cache->sizes = *sizes;
+    return 0;
+}
+
+// Tables first, and the old ones given back: what a shard has twice for a moment is less than what
+// its log is about to grow by, so the new bound holds throughout.
+static int grow_tables(struct cache *cache, const struct sizes *sizes)
+{
+    for (uint32_t i = 0; i < cache->shard_count; i++) {
+        struct shard *shard = &cache->shards[i];
+        unsigned old_area = shard->tables_area;
+        if (populate_tables(cache, shard, sizes) != 0)
+            return WEIR_ENOMEM;
+        shard_lock(shard);
+        change_tables(cache, shard, sizes);
+        shard_unlock(shard);
+        give_back_tables(cache, shard, old_area, &cache->sizes);
+    }
+    struct sizes tables = *sizes; // with the log as it was
+    tables.segments = cache->sizes.segments;
+    tables.segments_bytes = cache->sizes.segments_bytes;
+    tables.log_bytes = cache->sizes.log_bytes;
+    tables.limit = cache->sizes.limit;
+    cache->sizes = tables;
+    return 0;
+}
+
+static int grow(struct cache *cache, const struct sizes *sizes)
+{
+    if (grow_tables(cache, sizes) != 0)
+        return WEIR_ENOMEM;
+    for (uint32_t i = 0; i < cache->shard_count; i++) {
+        if (populate_log(cache, &cache->shards[i], sizes) == 0)
+            continue;
+        for (uint32_t j = 0; j <= i; j++)
+            give_back_end(&cache->shards[j], sizes, &cache->sizes);
+        return WEIR_ENOMEM;
+    }
+    for (uint32_t i = 0; i < cache->shard_count; i++) {
+        struct shard *shard = &cache->shards[i];
+        shard_lock(shard);
+        log_extend(shard, shard->segment_count, sizes->segments);
+        shard->segment_count = sizes->segments;
+        set_limit(cache, shard, sizes->limit);
+        atomic_store_explicit(&shard->wrapped, false, memory_order_relaxed);
+        shard_unlock(shard);
+    }
+    cache->sizes = *sizes;
+    return 0;
 }
 
 int cache_resize(struct cache *cache, size_t bytes)
@@ -127,21 +182,9 @@ int cache_resize(struct cache *cache, size_t bytes)
         return WEIR_ENOMEM;
     if (!map_sizes(cache, map_share(cache, bytes), &sizes))
         return WEIR_ERANGE;
-    bool growing = sizes.segments > cache->sizes.segments;
-    for (uint32_t i = 0; growing && i < cache->shard_count; i++) {
-        if (populate_log(cache, &cache->shards[i], &sizes) == 0)
-            continue;
-        for (uint32_t j = 0; j <= i; j++)
-            give_back_end(&cache->shards[j], &sizes, &cache->sizes);
-        return WEIR_ENOMEM;
-    }
-    for (uint32_t i = 0; i < cache->shard_count; i++) {
-        // Only one shard has its tables twice at a time, so the bound holds while it changes.
-        if (populate_tables(cache, &cache->shards[i], &sizes) != 0)
-            return WEIR_ENOMEM;
-        resize_shard(cache, &cache->shards[i], &sizes);
-    }
-    cache->sizes = sizes;
+    int failed = sizes.segments > cache->sizes.segments ? grow(cache, &sizes) : shrink(cache, &sizes);
+    if (failed)
+        return failed;
     cache->options.bytes = bytes;
     map_account(cache);
     return 0;

@@ -17,6 +17,13 @@ enum { DRAIN_SERVING, DRAIN_DRAINING, DRAIN_STOPPING };
 
 // ---- create --------------------------------------------------------------------------------------
 
+// Address space for CONFIG SET weir-memory: up to what the machine has.
+static size_t growth_room(uint64_t bytes)
+{
+    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return machine > 4 * bytes ? machine : 4 * bytes;
+}
+
 static int create_memory(struct proxy *proxy, const struct config *config, char error[CONFIG_ERROR])
 {
     uint64_t cache_bytes;
@@ -25,7 +32,8 @@ static int create_memory(struct proxy *proxy, const struct config *config, char 
         return failed;
     failed = block_pool_create(&proxy->pool, proxy->memory_buffers_bytes);
     if (!failed && cache_bytes > 0) {
-        struct cache_options options = {.bytes = cache_bytes, .prefault = true};
+        struct cache_options options = {
+            .bytes = cache_bytes, .reserve_bytes = growth_room(cache_bytes), .prefault = true};
         failed = cache_create(&proxy->cache, &options);
     }
     if (!failed)
