@@ -26,12 +26,11 @@ TABLE = []
 @pytest.fixture(scope="module", autouse=True)
 def table(request):
     yield
-    report = request.config.pluginmanager.getplugin("terminalreporter")
-    if TABLE and report:
-        report.write_line("")
-        report.write_line(f"{'peak RSS under':48} {'memory':>8} {'peak':>9}")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{'peak RSS under':48} {'memory':>8} {'peak':>9}")
         for what, limit, peak in TABLE:
-            report.write_line(f"{what:48} {limit >> 20:>5} MB {peak / MIB:>6.1f} MB")
+            print(f"{what:48} {limit >> 20:>5} MB {peak / MIB:>6.1f} MB")
 
 
 class Bound:
