@@ -102,6 +102,12 @@ bool client_throttled(const struct client *client);
 bool client_may_move(const struct client *client);
 void client_move(struct client *client, unsigned to);
 
+// client_input.c: its socket has something to say.
+void client_ready(struct loop_fd *io, uint32_t events);
+// It has output to write at the end of the round, or must be looked at then.
+void client_mark_dirty(struct client *client);
+// Closes it for the good of the others; `why` is logged.
+void client_shed(struct client *client, const char *why);
 // Serves the clients that were read in this round.
 void clients_serve(struct worker *worker);
 // worker.c calls these at the end of a round.

@@ -33,20 +33,20 @@ enum request_state {
 extern const char *const request_state_names[REQUEST_STATES];
 
 enum request_flag {
-    REQUEST_READ = 1 << 0,      // has no effect on the store: may be asked again
-    REQUEST_CACHEABLE = 1 << 1, // its reply may fill the cache
-    REQUEST_MAY_JOIN = 1 << 2,  // its client waits for nothing else
-    REQUEST_FLUSH = 1 << 3,     // changes keys it doesn't name
-    REQUEST_LARGE = 1 << 5,     // its reply exceeds the client's buffer: REASK privately
-    REQUEST_RESP3 = 1 << 6,     // the reply held has types that RESP2 lacks
-    REQUEST_FAILED = 1 << 7,    // the reply held is weir's own error
-    REQUEST_ADD_INFO = 1 << 8,  // INFO: the # Weir section is appended
+    REQUEST_READ = 1 << 0,          // has no effect on the store: may be asked again
+    REQUEST_CACHEABLE = 1 << 1,     // its reply may fill the cache
+    REQUEST_MAY_JOIN = 1 << 2,      // its client waits for nothing else
+    REQUEST_FLUSH = 1 << 3,         // changes keys it doesn't name
+    REQUEST_LARGE = 1 << 5,         // its reply exceeds the client's buffer: REASK privately
+    REQUEST_RESP3 = 1 << 6,         // the reply held has types that RESP2 lacks
+    REQUEST_FAILED = 1 << 7,        // the reply held is weir's own error
+    REQUEST_ADD_INFO = 1 << 8,      // INFO: the # Weir section is appended
     REQUEST_SESSION_FENCE = 1 << 9, // not a command: a session waits for a fence
-    REQUEST_HIT = 1 << 10,      // answered by the cache at its turn
-    REQUEST_FENCED = 1 << 11,   // a fence was just answered for it: max-stale is satisfied
-    REQUEST_LOST = 1 << 12,     // its connection was lost before the reply came
-    REQUEST_RETRIED = 1 << 13,  // asked again once for that
-    REQUEST_NULL_ARRAY = 1 << 14, // its arguments make a RESP2 null "*-1" (command_shape)
+    REQUEST_HIT = 1 << 10,          // answered by the cache at its turn
+    REQUEST_FENCED = 1 << 11,       // a fence was just answered for it: max-stale is satisfied
+    REQUEST_LOST = 1 << 12,         // its connection was lost before the reply came
+    REQUEST_RETRIED = 1 << 13,      // asked again once for that
+    REQUEST_NULL_ARRAY = 1 << 14,   // its arguments make a RESP2 null "*-1" (command_shape)
 };
 
 enum { REQUEST_INLINE_BYTES = 152 };
@@ -61,24 +61,24 @@ struct request {
     const struct command *command;
     // weir's own request to the store, not a client's
     void (*internal)(struct lane *lane, struct request *request, struct slice reply);
-    struct fill *fills;        // node's thread: what the reply may fill, in key order
+    struct fill *fills; // node's thread: what the reply may fill, in key order
     struct fence *fence;
-    struct buf reply;          // held until its turn, RESP3 as it came
+    struct buf reply; // held until its turn, RESP3 as it came
     uint64_t start_ns, hash;
-    uint64_t *hashes;          // of a write's keys when more than one, in hash_block
+    uint64_t *hashes; // of a write's keys when more than one, in hash_block
     struct block *hash_block;
     enum request_state state;
     uint32_t flags;
     uint16_t key_count;
-    uint8_t prelude_left;      // replies to come before its own (CACHING, PTTL)
+    uint8_t prelude_left; // replies to come before its own (CACHING, PTTL)
     uint8_t db;
     // of the client's thread alone, also while the request is away
-    bool away;                 // with the node's thread
-    bool reads;                // REQUEST_READ, for those who may not look at the flags
-    bool discard;              // its lane reply is out of order by now: throw it away, REASK
-    uint8_t small_size;        // a short reply held behind the frame, instead of in `reply`
+    bool away;          // with the node's thread
+    bool reads;         // REQUEST_READ, for those who may not look at the flags
+    bool discard;       // its lane reply is out of order by now: throw it away, REASK
+    uint8_t small_size; // a short reply held behind the frame, instead of in `reply`
     uint32_t frame_size, key_offset, key_size;
-    struct buf frame_rest;     // the frame, when longer than fits below
+    struct buf frame_rest; // the frame, when longer than fits below
     uint8_t frame[REQUEST_INLINE_BYTES];
 };
 
@@ -121,3 +121,11 @@ void request_orphan(struct client *client);
 struct slice request_key(const struct request *request); // within the inline frame
 // The whole frame: inline, or copied to the worker's join scratch.
 struct slice request_frame(struct worker *worker, const struct request *request);
+
+// ---- the client's queue, between request.c and request_return.c
+// -----------------------------------
+void request_enqueue(struct client *client, struct request *request);
+void request_dequeue(struct client *client); // the head; not released
+void request_set_state(struct request *request, enum request_state state);
+void request_set_discard(struct request *request, bool discard);
+void request_submit(struct request *request, enum request_state state); // to the node's thread

@@ -5,69 +5,35 @@
 //   connect ───┘               ▲    │                                              └─► closed
 //                              └────┘  while MULTI, WATCH, a subscription or replies keep it
 //
-// Replies are only counted, not matched: the state that keeps a connection (MULTI, WATCH, …) changes
-// as the requests pass, and the connection is free when as many replies have come as requests were
-// sent. In RESP2 a subscription's replies can't be counted: it keeps the connection until weir's own
-// PING behind an UNSUBSCRIBE says that nothing is left. In RESP3 its acknowledgements are pushes, which
-// are no replies. MONITOR keeps the connection until the client goes.
+// Replies are only counted, not matched: the state that keeps a connection (MULTI, WATCH, …)
+// changes as the requests pass, and the connection is free when as many replies have come as
+// requests were sent. In RESP2 a subscription's replies can't be counted: it keeps the connection
+// until weir's own PING behind an UNSUBSCRIBE says that nothing is left. In RESP3 its
+// acknowledgements are pushes, which are no replies. MONITOR keeps the connection until the client
+// goes.
 //
 // Bytes of a reply that began before the last fence pass at once: the store had made that reply
 // when its first byte came. So a reply of any size costs one fence.
-#include "proxy/session.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "proxy/client.h"
 #include "proxy/core.h"
-#include "proxy/subscription.h"
+#include "proxy/session_parts.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_BYTES = 64 * 1024, IDLE_SECONDS = 30 };
-
-enum quota { QUOTA_NONE, QUOTA_BLOCKING, QUOTA_TRANSACTIONS };
-
-struct session {
-    struct loop_fd io;
-    struct worker *worker;
-    struct client *client; // NULL in the pool
-    struct node *node;
-    struct session *next, *dirty_next;
-    struct buf out, held;
-    struct resp_scan scan;
-    uint64_t idle_since_ns, deadline_ns;
-    uint64_t outstanding;  // requests sent, replies not yet complete
-    uint64_t ready;        // complete replies in `held`
-    uint64_t covered_ready; // of them, within `covered`
-    size_t covered;        // bytes of `held` that the fence under way covers
-    struct request *fence; // under way
-    struct subscription subscription; // looked at while `subscribed`
-    enum quota quota;
-    uint32_t swallow;      // replies to weir's own first words
-    uint8_t protocol, db, multi_db;
-    bool connecting, dirty, reading, fencing, refused;
-    bool in_multi, watching, subscribed, monitoring, blocking, reask, unclean;
-    bool multi_selects, multi_subscribes; // queued in MULTI: SELECT multi_db, SUBSCRIBE
-    bool exec_selects;     // the reply of EXEC, which is the last to come, decides on multi_db
-    bool flushes;          // keys change that no invalidation names (SWAPDB)
-    bool skipping;         // the next reply is not for the client (CLIENT REPLY SKIP)
-    size_t skipped;        // bytes of such a reply at the head of `held`
-    bool frame_open;       // a reply has begun and not ended
-    bool frame_released;   // its beginning has been given to the client
-    bool started;          // something of the present replies has been given to the client
-    bool broken;           // the connection has gone, whole replies still wait for their fence
-};
-
-static void session_ready(struct loop_fd *io, uint32_t events);
+enum { IDLE_SECONDS = 30 };
 
 size_t session_bytes(void)
 {
     return sizeof(struct session);
 }
 
-// ---- quotas --------------------------------------------------------------------------------------
+// ---- quotas
+// --------------------------------------------------------------------------------------
 
 static _Atomic uint32_t *quota_counter(struct node *node, enum quota quota)
 {
@@ -112,9 +78,10 @@ static void refuse_quota(struct client *client, enum quota quota)
     client_append_text(client, line);
 }
 
-// ---- life ----------------------------------------------------------------------------------------
+// ---- life
+// ----------------------------------------------------------------------------------------
 
-static void mark_dirty(struct session *session)
+void session_mark_dirty(struct session *session)
 {
     if (session->dirty)
         return;
@@ -123,7 +90,7 @@ static void mark_dirty(struct session *session)
     session->worker->session_dirty = session;
 }
 
-static void destroy(struct session *session)
+static void session_destroy(struct session *session)
 {
     struct worker *worker = session->worker;
     struct session **link = &worker->session_dirty;
@@ -198,13 +165,13 @@ static struct session *connect_new(struct worker *worker, struct node *node)
         slab_return(&worker->session_slab, session);
         return NULL;
     }
-    session->io = (struct loop_fd){.fd = fd, .events = LOOP_READ | LOOP_WRITE, .ready = session_ready};
+    session->io =
+        (struct loop_fd){.fd = fd, .events = LOOP_READ | LOOP_WRITE, .ready = session_ready};
     session->worker = worker;
     session->node = node;
     session->protocol = 2;
     session->connecting = session->reading = true;
-    session->deadline_ns =
-        worker->now_ns + CLOCK_MS(worker->settings->config.connect_timeout_ms);
+    session->deadline_ns = worker->now_ns + CLOCK_MS(worker->settings->config.connect_timeout_ms);
     if (loop_add(worker->loop, &session->io) != 0) {
         net_close(fd);
         slab_return(&worker->session_slab, session);
@@ -240,7 +207,7 @@ static struct session *attach(struct client *client, enum quota quota)
             refuse_quota(client, quota);
         else
             client_append_text(client, "-ERR weir: out of buffer memory, not applied\r\n");
-        destroy(session);
+        session_destroy(session);
         return NULL;
     }
     client->session = session;
@@ -256,8 +223,9 @@ static void detach(struct session *session)
     session->client = NULL;
     metric_add(&worker->metrics, METRIC_private_connections, (uint64_t)-1);
     quota_give(session);
-    if (session->unclean || session->out.size > 0 || session->outstanding > 0 || session->connecting) {
-        destroy(session);
+    if (session->unclean || session->out.size > 0 || session->outstanding > 0 ||
+        session->connecting) {
+        session_destroy(session);
         return;
     }
     session->blocking = session->started = session->reask = false;
@@ -277,12 +245,12 @@ void session_abandon(struct client *client)
     detach(session);
 }
 
-static bool keeps(const struct session *session)
+static bool session_keeps(const struct session *session)
 {
     return session->in_multi || session->watching || session->subscribed;
 }
 
-static void end_if_done(struct session *session)
+void session_end_if_done(struct session *session)
 {
     struct client *client = session->client;
     if (client->stalled && !session_pending(client))
@@ -291,7 +259,7 @@ static void end_if_done(struct session *session)
         session->frame_open || client->streaming)
         return;
     session->blocking = session->started = false;
-    if (keeps(session)) {
+    if (session_keeps(session)) {
         if (session->broken)
             client_close_after_reply(client); // its transaction has gone with the connection
         return;
@@ -321,18 +289,19 @@ static bool outlive(struct session *session, const char *line)
 }
 
 // The store closed the connection or it broke.
-static void lost(struct session *session, const char *why)
+void session_lost(struct session *session, const char *why)
 {
     struct client *client = session->client;
     struct worker *worker = session->worker;
     if (client == NULL) {
-        destroy(session);
+        session_destroy(session);
         return;
     }
     bool waited = session->outstanding > 0, began = session->started || session->frame_open;
-    bool kept = keeps(session) || client->streaming, reask = session->reask;
+    bool kept = session_keeps(session) || client->streaming, reask = session->reask;
     bool unsent = session->connecting;
-    log_write(LOG_INFO, "private connection lost", "node=%s reason=\"%s\"", session->node->name, why);
+    log_write(LOG_INFO, "private connection lost", "node=%s reason=\"%s\"", session->node->name,
+              why);
     worker_count(worker, METRIC_store_errors_total, waited);
     char line[CONFIG_TEXT + 64];
     snprintf(line, sizeof line, "-ERR weir: %s lost, %s\r\n", session->node->name,
@@ -364,7 +333,8 @@ static void lost(struct session *session, const char *why)
     client_resume(client);
 }
 
-// ---- requests ------------------------------------------------------------------------------------
+// ---- requests
+// ------------------------------------------------------------------------------------
 
 static enum quota quota_of(const struct command *command)
 {
@@ -379,8 +349,8 @@ static void leave_multi(struct session *session)
     session->multi_selects = session->multi_subscribes = false;
 }
 
-// Will the store carry it out? With a wrong number of arguments it changes nothing, except that EXEC
-// ends its transaction. Of a request that passes in pieces only is known that it is large.
+// Will the store carry it out? With a wrong number of arguments it changes nothing, except that
+// EXEC ends its transaction. Of a request that passes in pieces only is known that it is large.
 static bool fits_arity(const struct parsed *parsed)
 {
     int arity = parsed->command->arity;
@@ -422,7 +392,7 @@ static void note_command(struct session *session, const struct parsed *parsed)
         return;
     case COMMAND_EXEC:
         if (!session->in_multi)
-            return; // an error, which leaves what is watched
+            return;                                     // an error, which leaves what is watched
         session->exec_selects = session->multi_selects; // if it is carried out: see exec_answered
         session->subscribed |= session->multi_subscribes;
         leave_multi(session);
@@ -438,8 +408,8 @@ static void note_command(struct session *session, const struct parsed *parsed)
         session->watching &= session->in_multi;
         return;
     case COMMAND_SELECT:
-        if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 && db >= 0 &&
-            db < LIMIT_DBS) {
+        if (parsed->request.argc == 2 && slice_to_i64(parsed->request.argv[1], &db) == 0 &&
+            db >= 0 && db < LIMIT_DBS) {
             if (session->in_multi)
                 session->multi_db = (uint8_t)db;
             else
@@ -471,14 +441,14 @@ static void note_command(struct session *session, const struct parsed *parsed)
         session->unclean |= parsed->request.argc > 1 && slice_is(parsed->request.argv[1], "debug");
         return;
     default: // what weir answers itself outside of MULTI is about the connection: HELLO, CLIENT
-        session->unclean |= parsed->command->id == COMMAND_UNKNOWN ||
-                            parsed->command->route == ROUTE_LOCAL;
+        session->unclean |=
+            parsed->command->id == COMMAND_UNKNOWN || parsed->command->route == ROUTE_LOCAL;
         session->blocking |= (parsed->command->flags & COMMAND_BLOCKING) && !session->in_multi;
     }
 }
 
-// The one reply that the client does not want is the next to come: CLIENT REPLY waits for all before
-// it. It is fenced like any other, for the client's next read may be a hit.
+// The one reply that the client does not want is the next to come: CLIENT REPLY waits for all
+// before it. It is fenced like any other, for the client's next read may be a hit.
 static void note_skip(struct session *session)
 {
     if (session->client->reply_mode != REPLY_SKIP)
@@ -492,12 +462,13 @@ static void probe(struct session *session)
 {
     uint8_t ping[SUBSCRIPTION_PING];
     uint64_t seed[] = {(uintptr_t)session, session->worker->now_ns};
-    size_t size = subscription_probe(&session->subscription, hash_key(slice_of(seed, sizeof seed)), ping);
+    size_t size =
+        subscription_probe(&session->subscription, hash_key(slice_of(seed, sizeof seed)), ping);
     if (buf_append(&session->out, &session->worker->blocks, slice_of(ping, size)) != 0)
         session->subscription.probing = false;
 }
 
-static void probed(struct session *session)
+void session_probed(struct session *session)
 {
     session->frame_open = session->frame_released = false;
     resp_scan_init(&session->scan);
@@ -520,7 +491,7 @@ static enum request_verdict forward(struct session *session, const struct parsed
     if (unsubscribes(parsed->command->id) && !session->in_multi)
         probe(session);
     worker_count(session->worker, METRIC_store_requests_total, 1);
-    mark_dirty(session);
+    session_mark_dirty(session);
     return REQUEST_STARTED;
 }
 
@@ -545,7 +516,7 @@ enum request_verdict session_request(struct client *client, const struct parsed 
         return REQUEST_STALLED; // which database will it concern? who will answer it?
     if (session->broken || session->out.size > worker_client_room(session->worker) / 2)
         return REQUEST_STALLED;
-    if (!keeps(session) && parsed->command->route == ROUTE_LANE)
+    if (!session_keeps(session) && parsed->command->route == ROUTE_LANE)
         return REQUEST_STALLED; // until the session has ended
     if (quota == QUOTA_BLOCKING && session->quota != quota && !session->in_multi) {
         if (session->outstanding > 0 || session->held.size > 0)
@@ -570,7 +541,8 @@ void session_reask(struct client *client, const struct parsed *parsed)
     forward(session, parsed);
 }
 
-// ---- streaming -----------------------------------------------------------------------------------
+// ---- streaming
+// -----------------------------------------------------------------------------------
 
 void session_stream(struct client *client, struct slice head)
 {
@@ -596,22 +568,22 @@ void session_stream(struct client *client, struct slice head)
     note_skip(session);
     buf_move(&session->out, &client->in);
     session->outstanding += has_reply(session, &parsed);
-    mark_dirty(session);
+    session_mark_dirty(session);
 }
 
 size_t session_stream_input(struct client *client, struct slice bytes)
 {
     struct session *session = client->session;
     long n = resp_scan_feed(&client->scan, bytes);
-    if (n < 0 || buf_append(&session->out, &session->worker->blocks,
-                            slice_of(bytes.data, (size_t)n)) != 0) {
+    if (n < 0 ||
+        buf_append(&session->out, &session->worker->blocks, slice_of(bytes.data, (size_t)n)) != 0) {
         client_close(client);
         return bytes.size;
     }
-    mark_dirty(session);
+    session_mark_dirty(session);
     if (client->scan.done) {
         client->streaming = client->scanning = false;
-        end_if_done(session);
+        session_end_if_done(session);
     }
     return (size_t)n;
 }
@@ -622,257 +594,8 @@ bool session_full(const struct client *client)
     return session != NULL && session->out.size > worker_client_room(session->worker) / 2;
 }
 
-// ---- replies -------------------------------------------------------------------------------------
-
-// Gives the first `count` held bytes to the client.
-static void release(struct session *session, size_t count)
-{
-    struct client *client = session->client;
-    size_t skipped = count < session->skipped ? count : session->skipped;
-    buf_consume(&session->held, &session->worker->blocks, skipped);
-    session->skipped -= skipped;
-    count -= skipped;
-    if (count > 0)
-        session->started = true;
-    if (count == session->held.size) {
-        session->ready = 0;
-        session->frame_released = session->frame_open && session->subscription.withheld == 0;
-        client_append_buf(client, &session->held);
-        return;
-    }
-    while (count > 0 && !client->doomed) {
-        struct iovec piece;
-        buf_vectors(&session->held, &piece, 1);
-        size_t n = piece.iov_len < count ? piece.iov_len : count;
-        client_append(client, slice_of(piece.iov_base, n));
-        if (!client->doomed)
-            buf_consume(&session->held, &session->worker->blocks, n);
-        count -= n;
-    }
-}
-
-// Asks for a fence that covers what is held now; without a cache there is nothing to be fenced.
-static void release_or_fence(struct session *session)
-{
-    struct worker *worker = session->worker;
-    struct client *client = session->client;
-    if (session->fencing || session->held.size == 0)
-        return;
-    struct request *request = NULL;
-    // MONITOR shows the fence too, which would ask for the next one
-    bool fence = node_caching(session->node) && !session->monitoring;
-    if (fence)
-        request = request_borrow(worker, slice_of(NULL, 0));
-    if (request == NULL && fence) {
-        client_close(client);
-        return;
-    }
-    if (request == NULL) {
-        release(session, session->held.size);
-        return;
-    }
-    session->fencing = true;
-    session->covered = session->held.size;
-    session->covered_ready = session->ready;
-    request->client = client;
-    request->flags = REQUEST_SESSION_FENCE | REQUEST_READ;
-    if (session->flushes)
-        request->flags |= REQUEST_FLUSH;
-    session->flushes &= session->in_multi || session->outstanding > 0;
-    request->state = REQUEST_FENCE;
-    request->lane = &session->node->lanes[session->db];
-    session->fence = request;
-    if (session->node->home == worker)
-        node_accept(session->node, request);
-    else
-        worker_send(worker, session->node->home->index, &request->mail, MAIL_REQUEST);
-}
-
-void session_fenced(struct client *client, bool failed)
-{
-    struct session *session = client->session;
-    if (session == NULL || !session->fencing)
-        return;
-    session->fencing = false;
-    session->fence = NULL;
-    if (failed) {
-        client_close(client);
-        return;
-    }
-    session->ready -= session->covered_ready;
-    release(session, session->covered);
-    if (client->doomed)
-        return;
-    release_or_fence(session);
-    if (!client->doomed && client->session == session)
-        end_if_done(session);
-}
-
-// EXEC behind a queued SELECT: an error or a null says that nothing of it was carried out.
-static void exec_answered(struct session *session)
-{
-    session->exec_selects = false;
-    if (session->scan.top_type == '*' && session->scan.top_count >= 0)
-        session->client->identity.db = session->multi_db;
-}
-
-static void frame_done(struct session *session)
-{
-    session->frame_open = session->frame_released = false;
-    bool push = session->scan.top_type == '>';
-    session->skipping &= push;
-    if (!push && session->outstanding > 0) {
-        session->outstanding--;
-        session->ready += session->held.size > 0;
-    }
-    if (!push && session->exec_selects && session->outstanding == 0)
-        exec_answered(session);
-    resp_scan_init(&session->scan);
-}
-
-static bool hold(struct session *session, struct slice bytes)
-{
-    struct client *client = session->client;
-    bool skip = session->skipping && session->scan.top_type != '>';
-    if (session->frame_released && session->held.size == 0) {
-        if (!skip)
-            client_append(client, bytes);
-    } else if (buf_append(&session->held, &session->worker->blocks, bytes) != 0) {
-        client_close(client);
-    } else if (skip) {
-        session->skipped += bytes.size;
-    }
-    return !client->doomed;
-}
-
-// Replies to weir's own first words end here. False when the connection is of no use.
-static bool swallow(struct session *session, struct slice bytes)
-{
-    if (session->scan.frame_bytes == bytes.size)
-        session->refused = bytes.size > 0 && bytes.data[0] == '-';
-    if (!session->scan.done)
-        return true;
-    resp_scan_init(&session->scan);
-    session->swallow--;
-    return !session->refused;
-}
-
-// Part of a frame for the client. False when the client has gone.
-static bool take_part(struct session *session, struct slice part)
-{
-    session->frame_open = true;
-    if (session->subscribed) {
-        struct slice before;
-        switch (subscription_take(&session->subscription, part, session->scan.frame_bytes,
-                                  session->scan.done, &before)) {
-        case SUBSCRIPTION_WITHHOLD:
-            return true;
-        case SUBSCRIPTION_PROBED:
-            probed(session);
-            return true;
-        case SUBSCRIPTION_SHOW:
-            if (before.size > 0 && !hold(session, before))
-                return false;
-        }
-    }
-    if (!hold(session, part))
-        return false;
-    if (session->scan.done)
-        frame_done(session);
-    return true;
-}
-
-static void session_input(struct session *session, struct slice bytes)
-{
-    struct client *client = session->client;
-    while (bytes.size > 0) {
-        long n = resp_scan_feed(&session->scan, bytes);
-        if (n < 0) {
-            lost(session, "the store broke the protocol");
-            return;
-        }
-        struct slice part = slice_of(bytes.data, (size_t)n);
-        bytes = slice_of(bytes.data + n, bytes.size - (size_t)n);
-        if (session->swallow > 0) {
-            if (!swallow(session, part)) {
-                lost(session, "the store refused weir's credentials or database");
-                return;
-            }
-            continue;
-        }
-        if (!take_part(session, part))
-            return;
-    }
-    release_or_fence(session);
-    if (!client->doomed && client->session == session)
-        end_if_done(session);
-}
-
-static bool over_full(const struct session *session)
-{
-    size_t room = worker_client_room(session->worker);
-    return session->held.size + session->client->out.size > room / 2 + 1;
-}
-
-static void set_events(struct session *session, uint32_t events)
-{
-    if (session->io.events != events)
-        loop_modify(session->worker->loop, &session->io, events);
-}
-
-static void session_read(struct session *session)
-{
-    struct worker *worker = session->worker;
-    if (session->client != NULL && over_full(session)) {
-        set_events(session, session->io.events & ~(uint32_t)LOOP_READ);
-        session->reading = false;
-        return;
-    }
-    size_t most = worker_client_room(worker) / 2; // what is read now has to be held
-    most = most > READ_BYTES ? READ_BYTES : most < BLOCK_BYTES ? BLOCK_BYTES : most;
-    ssize_t n = net_read(session->io.fd, worker->read_scratch, most);
-    worker->now_ns = clock_now_ns();
-    if (n == WEIR_EAGAIN)
-        return;
-    if (n < 0 || session->client == NULL) {
-        lost(session, n < 0 ? weir_strerror((int)n) : "unasked bytes");
-        return;
-    }
-    worker_count(worker, METRIC_store_received_bytes_total, (uint64_t)n);
-    session_input(session, slice_of(worker->read_scratch, (size_t)n));
-}
-
-static void session_ready(struct loop_fd *io, uint32_t events)
-{
-    struct session *session = (struct session *)io;
-    static_assert(offsetof(struct session, io) == 0, "io leads the session");
-    if (session->connecting) {
-        int result = net_connect_result(io->fd);
-        if (result == WEIR_EAGAIN)
-            return;
-        if (result < 0) {
-            lost(session, weir_strerror(result));
-            return;
-        }
-        session->connecting = false;
-        net_set_keepalive(io->fd, 60);
-    }
-    if (events & LOOP_WRITE)
-        mark_dirty(session);
-    if (events & (LOOP_READ | LOOP_HANGUP))
-        session_read(session);
-}
-
-void session_drained(struct client *client)
-{
-    struct session *session = client->session;
-    if (session->reading || over_full(session))
-        return;
-    session->reading = true;
-    set_events(session, session->io.events | LOOP_READ);
-}
-
-// ---- what others ask -----------------------------------------------------------------------------
+// ---- what others ask
+// -----------------------------------------------------------------------------
 
 bool session_waits(const struct client *client)
 {
@@ -881,7 +604,7 @@ bool session_waits(const struct client *client)
 
 bool session_kept(const struct client *client)
 {
-    return client->session != NULL && keeps(client->session);
+    return client->session != NULL && session_keeps(client->session);
 }
 
 bool session_in_multi(const struct client *client)
@@ -904,7 +627,8 @@ bool session_pending(const struct client *client)
     return session->outstanding > 0 || session->held.size > 0;
 }
 
-// ---- the worker's rounds -------------------------------------------------------------------------
+// ---- the worker's rounds
+// -------------------------------------------------------------------------
 
 static void flush(struct session *session)
 {
@@ -915,17 +639,17 @@ static void flush(struct session *session)
         struct iovec vectors[64];
         ssize_t n = net_writev(session->io.fd, vectors, buf_vectors(&session->out, vectors, 64));
         if (n == WEIR_EAGAIN) {
-            set_events(session, session->io.events | LOOP_WRITE);
+            session_set_events(session, session->io.events | LOOP_WRITE);
             return;
         }
         if (n < 0) {
-            lost(session, weir_strerror((int)n));
+            session_lost(session, weir_strerror((int)n));
             return;
         }
         worker_count(worker, METRIC_store_sent_bytes_total, (uint64_t)n);
         buf_consume(&session->out, &worker->blocks, (size_t)n);
     }
-    set_events(session, session->io.events & ~(uint32_t)LOOP_WRITE);
+    session_set_events(session, session->io.events & ~(uint32_t)LOOP_WRITE);
     if (session->client != NULL && session->client->stalled)
         client_resume(session->client);
 }
@@ -945,7 +669,7 @@ void session_tick(struct client *client)
 {
     struct session *session = client->session;
     if (session->connecting && session->worker->now_ns > session->deadline_ns)
-        lost(session, "connect-timeout");
+        session_lost(session, "connect-timeout");
 }
 
 void sessions_tick(struct worker *worker)
@@ -954,7 +678,7 @@ void sessions_tick(struct worker *worker)
     while (*link != NULL) {
         struct session *session = *link;
         if (worker->now_ns - session->idle_since_ns > IDLE_SECONDS * CLOCK_MS(1000))
-            destroy(session); // takes itself out of the list
+            session_destroy(session); // takes itself out of the list
         else
             link = &session->next;
     }
@@ -963,5 +687,5 @@ void sessions_tick(struct worker *worker)
 void sessions_close_idle(struct worker *worker)
 {
     while (worker->session_idle != NULL)
-        destroy(worker->session_idle);
+        session_destroy(worker->session_idle);
 }
