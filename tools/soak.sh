@@ -10,9 +10,10 @@ tools/build.sh release
 tools/build.sh asan
 export WEIR_SOAK_SECONDS=$share
 echo "soak: simulation, $share s"
-for sim in build/asan/test_sim*; do
-    [ -x "$sim" ] || continue
-    SIM_SECONDS=$share SIM_SEED=$(date +%s) "$sim"
+end=$(($(date +%s) + share)) seed=$(date +%s)
+while [ "$(date +%s)" -lt "$end" ]; do
+    build/asan/sim --seeds "$seed" 50
+    seed=$((seed + 50))
 done
 echo "soak: linearizability, $share s"
 WEIR=$PWD/build/weir /usr/bin/python3 -m pytest -v --soak test/integration/test_linear.py

@@ -14,7 +14,7 @@ struct proxy {
     const struct settings *retired;            // a list: freed when no worker holds them any more
     pthread_mutex_t reload_lock;
     struct cache *cache; // NULL when there is none
-    uint64_t cache_log_bytes; // what its logs hold, for the sampling estimate
+    _Atomic uint64_t cache_log_bytes; // what its logs hold, for the sampling estimate
     struct block_pool *pool;
     struct slowlog *slowlog;
     unsigned workers;

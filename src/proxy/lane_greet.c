@@ -86,6 +86,8 @@ static void go_up(struct lane *lane, uint64_t vouched_ns)
     lane->state = LANE_UP;
     lane->failures = 0;
     loop_timer_clear(node->home->loop, &lane->timer);
+    if (lane->old_connection_id != 0)
+        node_flush_epoch(node); // a SWAPDB may have been lost with the old one, and nobody pushes it
     if (lane->tracking) {
         atomic_store(&lane->vouched_ns, vouched_ns);
         atomic_store(&lane->floor, atomic_fetch_add(&node->proxy->epoch, 1) + 1);

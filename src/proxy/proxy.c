@@ -24,6 +24,13 @@ static size_t growth_room(uint64_t bytes)
     return machine > 4 * bytes ? machine : 4 * bytes;
 }
 
+static void note_log_bytes(struct proxy *proxy)
+{
+    struct cache_stats stats;
+    cache_stats(proxy->cache, &stats);
+    atomic_store(&proxy->cache_log_bytes, stats.bytes_log);
+}
+
 static int create_memory(struct proxy *proxy, const struct config *config, char error[CONFIG_ERROR])
 {
     uint64_t cache_bytes;
@@ -41,11 +48,8 @@ static int create_memory(struct proxy *proxy, const struct config *config, char 
     if (failed)
         snprintf(error, CONFIG_ERROR, "memory: %llu MB could not be had from the kernel (%s)",
                  (unsigned long long)(config->memory_bytes >> 20), weir_strerror(failed));
-    else if (proxy->cache != NULL) {
-        struct cache_stats stats;
-        cache_stats(proxy->cache, &stats);
-        proxy->cache_log_bytes = stats.bytes_log;
-    }
+    else if (proxy->cache != NULL)
+        note_log_bytes(proxy);
     return failed;
 }
 
@@ -253,6 +257,7 @@ static int resize_cache(struct proxy *proxy, const struct config *config, char e
         return 0;
     uint64_t bytes = memory_cache_share(proxy, config->memory_bytes);
     int failed = bytes == 0 ? WEIR_ERANGE : cache_resize(proxy->cache, bytes);
+    note_log_bytes(proxy);
     if (failed == WEIR_ERANGE)
         snprintf(error, CONFIG_ERROR,
                  "memory: too small: the process, its buffers and threads need %llu MB, the cache 2",

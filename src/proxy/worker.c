@@ -166,6 +166,19 @@ static void flush_nodes(struct worker *worker)
     }
 }
 
+// Something a later step of the round gave to an earlier one.
+static bool work_left(const struct worker *worker)
+{
+    if (worker->resume != NULL || worker->session_dirty != NULL || worker->outbox_used != 0)
+        return true;
+    for (unsigned i = 0; i < worker->proxy->nodes; i++) {
+        const struct node *node = &worker->proxy->node[i];
+        if (node->home == worker && (node->fence_next != NULL || node->dirty_lanes != 0))
+            return true;
+    }
+    return false;
+}
+
 int worker_step(struct worker *worker, int timeout_ms)
 {
     worker_take_settings(worker);
@@ -178,7 +191,7 @@ int worker_step(struct worker *worker, int timeout_ms)
     clients_flush(worker);
     flush_mail(worker);
     clients_free(worker);
-    if (worker->resume != NULL || worker->outbox_used != 0)
+    if (work_left(worker))
         loop_wake(worker->loop);
     worker_drain(worker);
     return ran;
