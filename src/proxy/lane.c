@@ -1,17 +1,19 @@
-// A lane: the shared connection to one database of a node (the picture of its life is below, replies
-// are in lane_reply.c, the first words in lane_greet.c).
+// A lane: the shared connection to one database of a node (the picture of its life is below,
+// replies are in lane_reply.c, the first words in lane_greet.c).
 //
 //   UNUSED ─ first request ─► CONNECTING ─ writable ─► GREETING ─ all answered ─► UP
 //                                  ▲  │                   │                        │
 //                             back-off└────── lost ◄──────┴──────── lost ◄─────────┘
-//                                  └─ DOWN (requests fail at once, or wait if it was only just lost)
+//                                  └─ DOWN (requests fail at once, or wait if it was only just
+//                                  lost)
 //
-// Requests wait in `wait_…` until the lane is UP; then they are sent in the order they came. What is
-// sent stands in `first…last` in the order of the stream, with markers (no bytes on the wire) between.
+// Requests wait in `wait_…` until the lane is UP; then they are sent in the order they came. What
+// is sent stands in `first…last` in the order of the stream, with markers (no bytes on the wire)
+// between.
 //
 // When a lane is lost, its epoch ends: nothing filled through it may be served. Reads are asked
-// again on the next connection; a write that left is answered `outcome unknown`, one that did not is
-// `not applied`. A read is not repeated when its client has sent a write behind it.
+// again on the next connection; a write that left is answered `outcome unknown`, one that did not
+// is `not applied`. A read is not repeated when its client has sent a write behind it.
 #include "proxy/lane.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -54,7 +56,8 @@ static void lane_close(struct lane *lane)
     lane->drain = lane->piecemeal = lane->tracking = false;
 }
 
-// ---- queues --------------------------------------------------------------------------------------
+// ---- queues
+// --------------------------------------------------------------------------------------
 
 static void queue_put(struct request **first, struct request **last, struct request *request)
 {
@@ -72,8 +75,7 @@ static void append_sent(struct lane *lane, struct request *request)
     lane->in_flight++;
 }
 
-// Forgets the fills of a request; joined requests are returned as a list.
-static struct request *drop_fills(struct lane *lane, struct request *request)
+struct request *lane_drop_fills(struct lane *lane, struct request *request)
 {
     struct request *waiters = NULL;
     while (request->fills != NULL) {
@@ -87,7 +89,8 @@ static struct request *drop_fills(struct lane *lane, struct request *request)
     return waiters;
 }
 
-// ---- sending -------------------------------------------------------------------------------------
+// ---- sending
+// -------------------------------------------------------------------------------------
 
 static bool put(struct lane *lane, struct slice bytes)
 {
@@ -178,7 +181,8 @@ static bool try_join(struct lane *lane, struct request *request, struct slice fr
         return false;
     const struct near_rule *rule = settings_rule(
         home->settings, slice_of(frame.data + request->key_offset, request->key_size));
-    if (fill->stamp < atomic_load(&lane->floor) || home->now_ns - fill->sent_ns > rule->max_stale_ns)
+    if (fill->stamp < atomic_load(&lane->floor) ||
+        home->now_ns - fill->sent_ns > rule->max_stale_ns)
         return false;
     if (fill->owner->frame_size != request->frame_size ||
         request->frame_size > REQUEST_INLINE_BYTES ||
@@ -207,7 +211,7 @@ static void sent(struct lane *lane, struct request *request)
 // A half-written command can't be taken back: the stream is broken.
 static void no_memory(struct lane *lane, struct request *request, bool partly)
 {
-    drop_fills(lane, request);
+    lane_drop_fills(lane, request);
     request_fail(lane->node->home, request, "-ERR weir: out of buffer memory, not applied\r\n");
     if (partly)
         lane_lost(lane, "out of buffer memory");
@@ -316,7 +320,8 @@ void lane_flush(struct lane *lane)
         loop_modify(home->loop, &lane->io, LOOP_READ);
 }
 
-// ---- losing --------------------------------------------------------------------------------------
+// ---- losing
+// --------------------------------------------------------------------------------------
 
 static uint64_t backoff_ns(struct lane *lane)
 {
@@ -354,7 +359,7 @@ static void resolve_sent(struct lane *lane, struct request *list)
     while (list != NULL) {
         struct request *request = list;
         list = list->lane_next;
-        struct request *waiters = drop_fills(lane, request);
+        struct request *waiters = lane_drop_fills(lane, request);
         if (request->internal != NULL) {
             if (request->fence != NULL)
                 node_fence_answered(lane->node, request->fence);
@@ -437,7 +442,8 @@ void lane_deinit(struct lane *lane)
     fail_waiting(lane);
 }
 
-// ---- connecting ----------------------------------------------------------------------------------
+// ---- connecting
+// ----------------------------------------------------------------------------------
 
 void lane_connect(struct lane *lane)
 {
@@ -514,8 +520,8 @@ void lane_tick(struct lane *lane, uint64_t now_ns)
     uint64_t limit_ms = config_of(lane)->store_timeout_ms;
     if (lane->state != LANE_UP || limit_ms == 0 || lane->in_flight == 0)
         return;
-    uint64_t since = lane->first->start_ns > lane->received_ns ? lane->first->start_ns
-                                                              : lane->received_ns;
+    uint64_t since =
+        lane->first->start_ns > lane->received_ns ? lane->first->start_ns : lane->received_ns;
     if (now_ns > since && now_ns - since > CLOCK_MS(limit_ms))
         lane_lost(lane, "store-timeout: no answer");
 }

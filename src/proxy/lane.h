@@ -59,6 +59,8 @@ int lane_ask(struct lane *lane, struct slice frame, struct fence *fence,
              void (*answered)(struct lane *lane, struct request *request, struct slice reply));
 // The connection is of no use any more: `why` in words. Requests are answered or sent again.
 void lane_lost(struct lane *lane, const char *why);
+// Forgets the fills of a request; returns the requests that had joined, as a list.
+struct request *lane_drop_fills(struct lane *lane, struct request *request);
 void lane_connect(struct lane *lane);
 void lane_flush(struct lane *lane);
 void lane_tick(struct lane *lane, uint64_t now_ns); // vouching, store-timeout

@@ -8,7 +8,8 @@
 #include "proxy/core.h"
 #include "proxy/near.h"
 
-// ---- invalidations -------------------------------------------------------------------------------
+// ---- invalidations
+// -------------------------------------------------------------------------------
 
 static void take_push(struct lane *lane, struct slice frame)
 {
@@ -31,9 +32,11 @@ static void take_push(struct lane *lane, struct slice frame)
     }
 }
 
-// ---- fills ---------------------------------------------------------------------------------------
+// ---- fills
+// ---------------------------------------------------------------------------------------
 
-// An answer that comes before the one asked for: +OK of CACHING, or a PTTL, in the order of the keys.
+// An answer that comes before the one asked for: +OK of CACHING, or a PTTL, in the order of the
+// keys.
 static void take_prelude(struct request *request, struct slice frame)
 {
     request->prelude_left--;
@@ -78,8 +81,7 @@ static void fill_one(struct lane *lane, struct request *request, struct slice re
     size_t need;
     if (may_fill(lane, request->fills) &&
         resp_request_parse(&parsed, request_frame(home, request), &bounds, &need) > 0 &&
-        near_query(&query, home, lane->node, request->command, &parsed, request->hash,
-                   request->db))
+        near_query(&query, home, lane->node, request->command, &parsed, request->hash, request->db))
         insert(lane, &query, request->fills, reply);
 }
 
@@ -104,25 +106,17 @@ static void fill_mget(struct lane *lane, struct request *request, struct slice r
 // Enters the reply into the cache where it may, and returns the requests that joined.
 static struct request *finish_fills(struct lane *lane, struct request *request, struct slice reply)
 {
-    struct request *waiters = NULL;
     if (request->fills == NULL)
         return NULL;
     if (!(request->flags & REQUEST_LARGE) && request->command->id == COMMAND_MGET)
         fill_mget(lane, request, reply);
     else if (!(request->flags & REQUEST_LARGE))
         fill_one(lane, request, reply);
-    while (request->fills != NULL) {
-        struct fill *fill = request->fills;
-        request->fills = fill->next;
-        fill_remove(&lane->node->fills, fill);
-        if (fill->waiters != NULL)
-            waiters = fill->waiters;
-        slab_return(&lane->node->home->fill_slab, fill);
-    }
-    return waiters;
+    return lane_drop_fills(lane, request);
 }
 
-// ---- replies -------------------------------------------------------------------------------------
+// ---- replies
+// -------------------------------------------------------------------------------------
 
 static void answer(struct lane *lane, struct request *request, struct slice reply, bool resp3)
 {
@@ -202,7 +196,8 @@ void lane_markers(struct lane *lane)
     }
 }
 
-// ---- the stream ----------------------------------------------------------------------------------
+// ---- the stream
+// ----------------------------------------------------------------------------------
 
 static bool take_frame(struct lane *lane, struct slice frame, char type, bool resp3)
 {
@@ -237,7 +232,8 @@ static bool may_keep(const struct lane *lane)
     return size <= home->join_room;
 }
 
-// Bytes of a frame that came in pieces. Returns how many were taken, negative when the lane is lost.
+// Bytes of a frame that came in pieces. Returns how many were taken, negative when the lane is
+// lost.
 static long take_piece(struct lane *lane, struct slice bytes)
 {
     struct worker *home = lane->node->home;
