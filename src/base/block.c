@@ -139,7 +139,8 @@ static void refill(struct block_cache *cache)
     uint32_t taken[CACHE_BATCH];
     pool_lock(pool);
     size_t left = atomic_load_explicit(&pool->free_count, memory_order_relaxed);
-    uint32_t count = left < CACHE_BATCH ? (uint32_t)left : CACHE_BATCH;
+    size_t may = left > cache->keep ? left - cache->keep : 0;
+    uint32_t count = may < CACHE_BATCH ? (uint32_t)may : CACHE_BATCH;
     left -= count;
     for (uint32_t i = 0; i < count; i++)
         taken[i] = pool->free[left + i];

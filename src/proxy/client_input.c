@@ -19,7 +19,7 @@
 #include <assert.h>
 
 enum { STUCK_SECONDS = 60 };
-enum { LEAN_OUTSTANDING = 16 }; // requests of a client under way when memory is short
+enum { LEAN_OUTSTANDING = 2 }; // requests of a client under way when memory is short
 
 bool client_throttled(const struct client *client)
 {

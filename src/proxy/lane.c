@@ -94,7 +94,7 @@ struct request *lane_drop_fills(struct lane *lane, struct request *request)
 
 static bool put(struct lane *lane, struct slice bytes)
 {
-    return buf_append(&lane->out, &lane->node->home->blocks, bytes) == 0;
+    return buf_append(&lane->out, &lane->node->home->vital, bytes) == 0;
 }
 
 static bool put_pttl(struct lane *lane, struct slice key)
@@ -222,7 +222,7 @@ static bool has_room(const struct lane *lane, const struct request *request)
 {
     size_t keys = request->command->id == COMMAND_MGET ? LIMIT_MGET_FILLS : 1;
     size_t blocks = (request->frame_size * 2 + keys * 128) / BLOCK_ROOM + 2;
-    return block_pool_free(lane->node->proxy->pool) + lane->node->home->blocks.count >= blocks;
+    return block_pool_free(lane->node->proxy->pool) + lane->node->home->vital.count >= blocks;
 }
 
 static void lane_send(struct lane *lane, struct request *request)

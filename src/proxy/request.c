@@ -37,7 +37,9 @@ struct request *request_borrow(struct worker *worker, struct slice frame)
     if (frame.size <= REQUEST_INLINE_BYTES) {
         if (frame.size > 0) // weir's own have none
             memcpy(request->frame, frame.data, frame.size);
-    } else if (buf_append(&request->frame_rest, &worker->blocks, frame) != 0) {
+    } else if (buf_append(&request->frame_rest,
+                          frame.size <= BLOCK_ROOM ? &worker->vital : &worker->blocks,
+                          frame) != 0) {
         slab_return(&worker->request_slab, request);
         return NULL;
     }

@@ -74,8 +74,13 @@ static int hold_reply(struct worker *here, struct request *request, struct slice
 {
     size_t room;
     uint8_t *small = small_room(request, &room);
-    if (reply.size > room)
+    if (reply.size > room) {
+        // What can be asked again must not wait in the memory that others need.
+        if ((request->flags & REQUEST_READ) && reply.size > BLOCK_ROOM &&
+            reply.size > worker_client_room(here))
+            return WEIR_ENOMEM;
         return buf_append(&request->reply, &here->blocks, reply);
+    }
     memcpy(small, reply.data, reply.size);
     request->small_size = (uint8_t)reply.size;
     return 0;

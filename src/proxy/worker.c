@@ -1,7 +1,8 @@
 // A worker: one thread and its loop. A round is
 //
 //   wait ─► callbacks (clients read, lanes read, timers) ─► mail ─► stalled clients go on
-//        ─► fences and lanes are written ─► clients are written ─► mail is sent ─► the dead are freed
+//        ─► fences and lanes are written ─► clients are written ─► mail is sent ─► the dead are
+//        freed
 //
 // so that everything one round produces for a socket leaves in one system call.
 #include "proxy/worker.h"
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { CRON_MS = 100, WALK_SHARE = 10, LATENCY_FLOOR_NS = 1000 };
+enum { CRON_MS = 100, WALK_SHARE = 10, LATENCY_FLOOR_NS = 1000, VITAL_SHARE = 16 };
 
 static void cron(struct loop_timer *timer, uint64_t now_ns);
 static void vouch(struct loop_timer *timer, uint64_t now_ns);
@@ -27,8 +28,9 @@ static int map_scratch(struct worker *worker)
     worker->convert_room = 2 * worker->join_room + 64;
     worker->out_room = worker->join_room + OUT_SHARED_BYTES;
     worker->inline_room = 8 * LIMIT_INLINE_BYTES + 64;
-    size_t bytes = LIMIT_READ_SCRATCH + ARRIVALS * CLIENT_READ_BYTES + OUT_SHARED_BYTES + 3 * LIMIT_LANE_REQUEST + 3 * worker->join_room +
-                   worker->convert_room + worker->inline_room;
+    size_t bytes = LIMIT_READ_SCRATCH + ARRIVALS * CLIENT_READ_BYTES + OUT_SHARED_BYTES +
+                   3 * LIMIT_LANE_REQUEST + 3 * worker->join_room + worker->convert_room +
+                   worker->inline_room;
     uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (at == MAP_FAILED)
@@ -70,9 +72,11 @@ int worker_init(struct worker *worker, struct proxy *proxy, unsigned index)
         return failed;
     mailbox_init(&worker->inbox, worker->loop);
     block_cache_init(&worker->blocks, proxy->pool);
+    block_cache_init(&worker->vital, proxy->pool);
+    worker->blocks.keep = block_pool_total(proxy->pool) / VITAL_SHARE;
     slab_init(&worker->client_slab, &worker->blocks, sizeof(struct client));
-    slab_init(&worker->request_slab, &worker->blocks, sizeof(struct request));
-    slab_init(&worker->fill_slab, &worker->blocks, sizeof(struct fill));
+    slab_init(&worker->request_slab, &worker->vital, sizeof(struct request));
+    slab_init(&worker->fill_slab, &worker->vital, sizeof(struct fill));
     slab_init(&worker->session_slab, &worker->blocks, session_bytes());
     worker->now_ns = worker->cron_seen_ns = clock_now_ns();
     worker->cron.fire = cron;
@@ -95,13 +99,15 @@ void worker_deinit(struct worker *worker)
         }
     }
     block_cache_deinit(&worker->blocks);
+    block_cache_deinit(&worker->vital);
     loop_timer_clear(worker->loop, &worker->cron);
     loop_timer_clear(worker->loop, &worker->vouch);
     loop_destroy(&worker->loop);
     munmap(worker->scratch, worker->scratch_bytes);
 }
 
-// ---- mail ----------------------------------------------------------------------------------------
+// ---- mail
+// ----------------------------------------------------------------------------------------
 
 void worker_send(struct worker *from, unsigned to, struct mail *mail, enum mail_kind kind)
 {
@@ -156,7 +162,8 @@ static void take_mail(struct worker *worker)
     }
 }
 
-// ---- a round -------------------------------------------------------------------------------------
+// ---- a round
+// -------------------------------------------------------------------------------------
 
 static void flush_nodes(struct worker *worker)
 {
@@ -204,7 +211,8 @@ void worker_run(struct worker *worker)
     atomic_store(&worker->ended, true);
 }
 
-// ---- latency -------------------------------------------------------------------------------------
+// ---- latency
+// -------------------------------------------------------------------------------------
 
 void worker_latency(struct worker *worker, enum latency_source source, enum command_id command,
                     uint64_t ns, uint64_t times)
@@ -240,13 +248,14 @@ void worker_hits_flush(struct worker *worker)
 size_t worker_client_room(const struct worker *worker)
 {
     const struct block_pool *pool = worker->proxy->pool;
-    size_t spare = block_pool_free(pool), reserve = block_pool_total(pool) / 16;
+    size_t spare = block_pool_free(pool), reserve = block_pool_total(pool) / 8;
     size_t share = spare < reserve ? 0 : (spare - reserve) * BLOCK_BYTES / 4;
     size_t most = worker->settings->config.client_buffer_bytes;
     return share < most ? share : most;
 }
 
-// ---- timers --------------------------------------------------------------------------------------
+// ---- timers
+// --------------------------------------------------------------------------------------
 
 // How busy the thread was, in thousandths of the time since the last look.
 static void measure_busy(struct worker *worker, uint64_t now_ns)

@@ -48,7 +48,9 @@ struct worker {
     _Atomic(const struct settings *) held; // the same, told to who would free it
     uint64_t now_ns;             // read after the last receive
 
-    struct block_cache blocks;
+    // Requests and what lanes send come from `vital`; everything else leaves it a share of the pool,
+    // so that clients with much input or output waiting can't make others' requests fail.
+    struct block_cache blocks, vital;
     struct slab client_slab, request_slab, fill_slab, session_slab;
     struct client *clients; // newest first
     struct client *walk;    // where the once-a-second walk stands

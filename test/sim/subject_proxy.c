@@ -116,7 +116,7 @@ unsigned subject_leaks(struct subject *subject, FILE *out)
         leaks += leak(out, w, "clients", worker->client_slab.used);
         leaks += leak(out, w, "requests", worker->request_slab.used);
         leaks += leak(out, w, "fills", worker->fill_slab.used);
-        free_blocks += worker->blocks.count;
+        free_blocks += worker->blocks.count + worker->vital.count;
         for (unsigned s = 0; s < LATENCY_SOURCES; s++)
             for (unsigned c = 0; c < COMMAND_COUNT; c++)
                 known += worker->latency_block[s][c] != NULL;
