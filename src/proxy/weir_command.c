@@ -216,7 +216,8 @@ static void weir_cache(struct client *client, const struct resp_request *request
         cache_why(client, request->argv[3]);
     } else if (slice_is(word, "drop") && request->argc == 4 && slice_is(request->argv[3], "all")) {
         local_integer(client, cache == NULL ? 0 : (int64_t)cache_drop_prefix(cache, SLICE("")));
-    } else if (slice_is(word, "drop") && request->argc == 4) {
+    } else if (slice_is(word, "drop") && request->argc == 4 &&
+               !slice_is(request->argv[3], "key") && !slice_is(request->argv[3], "prefix")) {
         local_integer(client, cache == NULL ? 0 : cache_delete(cache, hash_key(request->argv[3])));
     } else if (slice_is(word, "drop") && request->argc == 5 && slice_is(request->argv[3], "prefix")) {
         local_integer(client,
