@@ -27,7 +27,7 @@ struct block_cache {
     struct block_pool *pool;
     struct block *free;
     uint32_t count;
-    size_t keep; // blocks of the pool that this cache leaves to caches with a smaller one; 0 at first
+    size_t keep; // blocks of the pool that it leaves to caches with a smaller one; 0 at first
 };
 
 // Maps and prefaults `bytes` (rounded down to whole blocks). Returns owned, or WEIR_ENOMEM.

@@ -3,7 +3,7 @@
 
 enum {
     LIMIT_INLINE_BYTES = 64 * 1024,      // an inline command's line, as Redis (PROTO_INLINE_MAX_SIZE)
-    LIMIT_MULTIBULK_ARGS = 1024 * 1024,  // elements of a request, weir's own bound (Redis 7.0 takes up to INT_MAX)
+    LIMIT_MULTIBULK_ARGS = 1024 * 1024,  // of a request; Redis 7.0 itself takes up to INT_MAX
     LIMIT_UNAUTH_ARGS = 10,              // before authentication, as Redis
     LIMIT_UNAUTH_BULK = 16384,
     LIMIT_LANE_REQUEST = 64 * 1024,      // larger requests go by a private connection
